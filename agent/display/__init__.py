@@ -1,0 +1,1 @@
+"""What the nurse sees: lights, sounds and the page."""

@@ -1,0 +1,1 @@
+"""Instruments: bytes in, model objects out."""

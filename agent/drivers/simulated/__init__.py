@@ -1,0 +1,1 @@
+"""Virtual instruments for demo and tests: recorded signals in the instruments' own bytes."""

@@ -1,0 +1,1 @@
+"""From model objects to the hub: wire format, sealing, delivery."""

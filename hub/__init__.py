@@ -1,0 +1,1 @@
+"""The reference hub: receives, stores, then receipts; shows the doctor what came."""

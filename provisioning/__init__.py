@@ -1,0 +1,1 @@
+"""The technician's tools: authority, enrolment, badges, labels."""
