@@ -333,3 +333,32 @@ class CustodyEvent:
     t_ns: int
     what: str
     entry: bytes = field(default=b"", repr=False)
+
+
+# --- what a stream's chain of stages gives: the same on the bag and, from what was sent, at the hub -------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trace:
+    """A filtered stretch for screens: `values` in the stream's unit; `t_ns` of its first sample, delay removed."""
+
+    stream: str
+    index: int
+    t_ns: int
+    fs_hz: float
+    values: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What the stages of one stream found in its newest block, up to `t_ns`."""
+
+    stream: str
+    t_ns: int
+    beats: tuple[Beat, ...] = ()
+    pulses: tuple[Pulse, ...] = ()
+    sounds: tuple[HeartSound, ...] = ()
+    quality: tuple[Quality, ...] = ()
+    events: tuple[StageEvent, ...] = ()
+    rate: Rate | None = None
+    spo2: Spo2 | None = None

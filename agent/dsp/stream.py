@@ -11,17 +11,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from agent.model import StageEvent
 
-Out = TypeVar("Out", covariant=True)
+Out_co = TypeVar("Out_co", covariant=True)
 
 
-class Stage(Protocol[Out]):
+class Stage(Protocol[Out_co]):
     """What every stage offers."""
 
     @property
     def delay_s(self) -> float:
         """How far the output lags the input, in seconds (measured by a test)."""
 
-    def push(self, block: NDArray[np.float64], /) -> Out:
+    def push(self, block: NDArray[np.float64], /) -> Out_co:
         """Take the next samples, give what they complete."""
 
     def gap(self, n: int) -> None:
