@@ -43,3 +43,7 @@ class ConfigError(BesaceError):
 
 class StateError(BesaceError):
     """The state directory cannot be used: locked, unwritable or damaged."""
+
+
+class WireError(BesaceError):
+    """Bytes from a peer that are not what wire.cddl says."""
