@@ -1,0 +1,158 @@
+"""Stethoscope sound without the room: a causal short-time mask over heart, lung or whole chest sounds.
+
+The mask itself (which of 129 frequency bins to keep, 62.5 times a second) is in auscultation_mask.py.
+"""
+
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from agent.dsp.auscultation_mask import BINS, ClassicalMask, Mask
+from agent.dsp.heart_sounds import HeartSounds
+from agent.dsp.stream import as_samples, check_rate
+from agent.model import Floats, Happening, StageEvent
+
+__all__ = ["AuscultationDenoiser", "HeartSounds", "Mode"]
+
+FS_HZ = 4000.0
+FRAME = 256
+HOP = 64
+WINDOW: Floats = np.sin(np.pi * np.arange(FRAME) / FRAME)  # root of a Hann window, for analysis and synthesis
+DELAY = FRAME - 1
+FULL_SCALE = 1.0
+CLIPPED = 0.999 * FULL_SCALE
+CLIPPED_SAMPLES = 3
+SILENT = 1e-5 * FULL_SCALE
+SILENT_HOPS = 63  # one second
+QUIET_HOPS = 63  # an episode of clipping ends after one second without it
+DC_HZ = 0.5
+
+
+class Mode(Enum):
+    """What the doctor listens for."""
+
+    HEART = "heart"
+    LUNG = "lung"
+    WIDE = "wide"
+
+
+class AuscultationDenoiser:
+    """Keeps body sounds, lowers what else the microphone heard; never louder than its input.
+
+    In: sound at 4 kHz, shape (n,), 1.0 = full scale. Out: the same number of samples, `delay_s` later.
+    Short-time Fourier transform of 64 ms every 16 ms with root-Hann windows, one gain within 0..1 per bin,
+    overlap-add. The slowly varying offset (< 0.5 Hz) is removed. `gap` restarts the frames and keeps what was
+    learnt of the room.
+
+    Events: FALLBACK once at the start when the mask is the classical one, CLIPPING, SILENCE (a second below
+    -100 dB of full scale) and NOT_FINITE (such samples count as zero), each once per episode.
+
+    Raises ValueError for another rate than 4 kHz, an unknown mode or a block that is not one-dimensional.
+    """
+
+    def __init__(self, fs_hz: float = FS_HZ, mode: Mode | str = Mode.HEART) -> None:
+        check_rate(fs_hz, FS_HZ, FS_HZ)
+        self.mode = Mode(mode)
+        self._mask: Mask = ClassicalMask(self.mode.value)
+        self.reset()
+
+    @property
+    def delay_s(self) -> float:
+        """How far the output lags the input: one frame."""
+        return DELAY / FS_HZ
+
+    def reset(self) -> None:
+        """Forget everything; the next sample is index 0."""
+        self._index = 0
+        self._events = [] if self._mask.trained else [StageEvent(0, 0.0, Happening.FALLBACK)]
+        self._mask.reset()
+        self._silent_hops = 0
+        self._since_clipping = QUIET_HOPS
+        self._since_not_finite = QUIET_HOPS
+        self._restart()
+
+    def gap(self, n: int) -> None:
+        """Skip `n` lost samples: the index advances, the frames restart from nothing."""
+        self._index += len(self._pending) + n
+        self._restart()
+
+    def events(self) -> list[StageEvent]:
+        """Take what happened since the last call."""
+        taken, self._events = self._events, []
+        return taken
+
+    def push(self, block: NDArray[np.float64], /) -> Floats:
+        """Take the next samples, give as many, `delay_s` late."""
+        x = as_samples(block)
+        n = len(x)
+        self._pending = np.concatenate([self._pending, x])
+        hops = len(self._pending) // HOP
+        if hops:
+            taken, self._pending = np.split(self._pending, [hops * HOP])
+            self._ready = np.concatenate([self._ready, self._hops(taken)])
+        out, self._ready = np.split(self._ready, [n])
+        return out
+
+    def _restart(self) -> None:
+        self._pending: Floats = np.zeros(0)  # samples of a hop that is not complete
+        self._past: Floats = np.zeros(FRAME - HOP)
+        self._tail: Floats = np.zeros(FRAME)  # overlap-add not yet complete
+        self._ready: Floats = np.zeros(
+            HOP - 1
+        )  # the output a single pushed sample may ask for before its hop is complete
+        self._offset: Floats | None = None  # state of the offset filter; None: starts with the next sample
+        self._fade: Floats = np.sin(np.pi / 2 * np.arange(HOP) / HOP) ** 2
+
+    def _hops(self, x: Floats) -> Floats:
+        """Denoise whole hops; all bookkeeping is per hop, so the cutting of the input cannot matter."""
+        hops = x.reshape(-1, HOP)
+        self._watch(hops)
+        x = np.concatenate([self._past, self._without_offset(np.where(np.isfinite(x), x, 0.0))])
+        self._past = x[-(FRAME - HOP) :]
+        frames = np.lib.stride_tricks.sliding_window_view(x, FRAME)[::HOP]
+        spectra = np.fft.rfft(frames * WINDOW)
+        gains = self._mask.gains(spectra)
+        pieces = np.fft.irfft(spectra * gains, FRAME) * (WINDOW * (2 * HOP / FRAME))
+        out = np.empty_like(hops)
+        for i, piece in enumerate(pieces):
+            self._tail += piece
+            out[i] = self._tail[:HOP]
+            self._tail = np.concatenate([self._tail[HOP:], np.zeros(HOP)])
+        return out.ravel()
+
+    def _without_offset(self, x: Floats) -> Floats:
+        """First-order high-pass at 0.5 Hz that starts settled on the first sample, faded in over the first hop."""
+        pole = 1 - 2 * np.pi * DC_HZ / FS_HZ
+        b, a = np.array([1.0, -1.0]), np.array([1.0, -pole])
+        state = self._offset if self._offset is not None else np.array([-x[0]])
+        y: Floats
+        y, self._offset = lfilter(b, a, x, zi=state)
+        y[: len(self._fade)] *= self._fade
+        self._fade = self._fade[:0]
+        return y
+
+    def _watch(self, hops: Floats) -> None:
+        """Note clipping, silence and values that are no numbers, once per episode."""
+        finite: NDArray[np.bool_] = np.isfinite(hops).all(axis=1)
+        level = np.abs(np.nan_to_num(hops, posinf=0.0, neginf=0.0))
+        clipped = (level >= CLIPPED).sum(axis=1) >= CLIPPED_SAMPLES
+        silent: NDArray[np.bool_] = level.max(axis=1) < SILENT
+        for i in range(len(hops)):
+            if clipped[i] and self._since_clipping >= QUIET_HOPS:
+                self._note(Happening.CLIPPING)
+            if not finite[i] and self._since_not_finite >= QUIET_HOPS:
+                self._note(Happening.NOT_FINITE)
+            self._since_clipping = 0 if clipped[i] else self._since_clipping + 1
+            self._since_not_finite = 0 if not finite[i] else self._since_not_finite + 1
+            self._silent_hops = self._silent_hops + 1 if silent[i] else 0
+            if self._silent_hops == SILENT_HOPS:
+                self._note(Happening.SILENCE)
+            self._index += HOP
+
+    def _note(self, kind: Happening) -> None:
+        self._events.append(StageEvent(self._index, self._index / FS_HZ, kind))
+
+
+assert BINS == FRAME // 2 + 1
