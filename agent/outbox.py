@@ -1,0 +1,198 @@
+"""The outbox: sealed rows on disk until the hub's own receipt says it has them.
+
+SQLite, WAL, synchronous=FULL. A row's place is `epoch number << 32 | sequence`, one integer key, so rows come out in
+order and a cumulative receipt is one range delete. Deletes ride in the next commit. The epoch's last committed
+sequence is written in the same transaction as its rows. One thread owns the connection: fsync never runs in the loop.
+"""
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from agent.errors import StateError
+from agent.transport.epoch import OutRow
+from agent.transport.messages import EpochReceipt, PreviousEpoch
+
+T = TypeVar("T")
+_SEQ_BITS = 32
+_SEQ_MASK = (1 << _SEQ_BITS) - 1
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS rows (place INTEGER PRIMARY KEY, payload BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS epochs (no INTEGER PRIMARY KEY, epoch BLOB NOT NULL UNIQUE, committed INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+"""
+
+
+class Lock:
+    """One agent per state directory: an flock held for the process's life."""
+
+    def __init__(self, state_dir: Path) -> None:
+        try:
+            state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = (state_dir / "lock").open("a+")
+        except OSError as error:
+            raise StateError(
+                f"cannot write the state directory {state_dir}: {error.strerror}\n"
+                f"Next: ls -ld {state_dir}; it must belong to the user that runs besace (or set bag.state_dir)"
+            ) from None
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._file.seek(0)
+            holder = self._file.read().strip() or "unknown"
+            raise StateError(
+                f"another agent (process {holder}) already uses {state_dir}: two would mix two outboxes\n"
+                "Next: systemctl stop besace, or give this one another bag.state_dir"
+            ) from None
+        self._file.truncate(0)
+        self._file.write(str(os.getpid()))
+        self._file.flush()
+
+    def release(self) -> None:
+        """Let another agent in."""
+        self._file.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What is on board: rows and their bytes."""
+
+    rows: int
+    payload_bytes: int
+
+
+class Outbox:
+    """The database itself; every method runs in the one thread that made it."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise StateError(
+                f"cannot use the outbox {path}: {error}\nNext: besace doctor (a damaged outbox is set aside, never erased)"
+            ) from None
+        self._numbers: dict[bytes, int] = dict(self._db.execute("SELECT epoch, no FROM epochs"))
+
+    def close(self) -> None:
+        """Close the database; what was committed stays."""
+        self._db.close()
+
+    def previous(self) -> PreviousEpoch | None:
+        """The newest epoch ever begun here and its last committed row."""
+        found = self._db.execute("SELECT epoch, committed FROM epochs ORDER BY no DESC LIMIT 1").fetchone()
+        return PreviousEpoch(*found) if found else None
+
+    def commit(
+        self,
+        rows: Sequence[OutRow] = (),
+        receipts: Iterable[EpochReceipt] = (),
+        keep: Mapping[str, bytes | None] | None = None,
+    ) -> None:
+        """One transaction: rows in, receipted rows out, small values kept (None forgets)."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            for row in rows:
+                number = self._number(row.epoch)
+                self._db.execute("INSERT INTO rows VALUES (?, ?)", (number << _SEQ_BITS | row.seq, row.payload))
+                self._db.execute("UPDATE epochs SET committed = max(committed, ?) WHERE no = ?", (row.seq, number))
+            for receipt in receipts:
+                self._forget(receipt)
+            for name, value in (keep or {}).items():
+                if value is None:
+                    self._db.execute("DELETE FROM kept WHERE name = ?", (name,))
+                else:
+                    self._db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, value))
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            self._numbers = dict(self._db.execute("SELECT epoch, no FROM epochs"))
+            raise
+
+    def _number(self, epoch: bytes) -> int:
+        number = self._numbers.get(epoch)
+        if number is None:
+            cursor = self._db.execute("INSERT INTO epochs (epoch, committed) VALUES (?, -1)", (epoch,))
+            number = self._numbers[epoch] = int(cursor.lastrowid or 0)
+        return number
+
+    def _forget(self, receipt: EpochReceipt) -> None:
+        number = self._numbers.get(receipt.epoch)
+        if number is None:
+            return
+        for first, last in ((0, receipt.upto), *receipt.ranges):
+            place = number << _SEQ_BITS
+            self._db.execute("DELETE FROM rows WHERE place BETWEEN ? AND ?", (place | first, place + last))
+
+    def unreceipted(self) -> list[tuple[bytes, int, int]]:
+        """The rows on board as (epoch, first, last) ranges, oldest epoch first."""
+        epochs = {number: epoch for epoch, number in self._numbers.items()}
+        found: list[tuple[bytes, int, int]] = []
+        for (place,) in self._db.execute("SELECT place FROM rows ORDER BY place"):
+            epoch, seq = epochs[place >> _SEQ_BITS], place & _SEQ_MASK
+            if found and found[-1][0] == epoch and found[-1][2] == seq - 1:
+                found[-1] = (epoch, found[-1][1], seq)
+            else:
+                found.append((epoch, seq, seq))
+        return found
+
+    def read(self, epoch: bytes, first: int, last: int, max_bytes: int) -> list[OutRow]:
+        """Rows `first`..`last` of an epoch, in order, up to `max_bytes` but at least one."""
+        number = self._numbers.get(epoch)
+        if number is None:
+            return []
+        place = number << _SEQ_BITS
+        rows, size = [], 0
+        cursor = self._db.execute(
+            "SELECT place, payload FROM rows WHERE place BETWEEN ? AND ? ORDER BY place", (place | first, place | last)
+        )
+        for at, payload in cursor:
+            size += len(payload)
+            if rows and size > max_bytes:
+                break
+            rows.append(OutRow(epoch, at & _SEQ_MASK, payload))
+        return rows
+
+    def kept(self, name: str) -> bytes | None:
+        """A small value that survives a power loss."""
+        found = self._db.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
+        return found[0] if found else None
+
+    def counts(self) -> Counts:
+        """How much is on board."""
+        rows, size = self._db.execute("SELECT count(*), coalesce(sum(length(payload)), 0) FROM rows").fetchone()
+        return Counts(rows, size)
+
+
+class OutboxThread:
+    """The outbox as the loop sees it: every call runs in its one thread, in order."""
+
+    def __init__(self, path: Path) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="outbox")
+        try:
+            self.box: Outbox = self._executor.submit(Outbox, path).result()
+        except BaseException:
+            self._executor.shutdown()
+            raise
+
+    def now(self, method: Callable[..., T], *args: Any) -> T:
+        """Call a method of the outbox and wait, before the loop runs."""
+        return self._executor.submit(method, *args).result()
+
+    async def call(self, method: Callable[..., T], *args: Any) -> T:
+        """Call a method of the outbox without blocking the loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._executor, method, *args)
+
+    def close(self) -> None:
+        """Finish what was asked, then close."""
+        self._executor.submit(self.box.close).result()
+        self._executor.shutdown()
