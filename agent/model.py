@@ -338,6 +338,15 @@ class CustodyEvent:
 # --- what a stream's chain of stages gives: the same on the bag and, from what was sent, at the hub -------------
 
 
+@dataclass(frozen=True, slots=True)
+class ChainStage:
+    """One stage a signal goes through for screens: its name, its settings as text, its delay."""
+
+    name: str
+    settings: str
+    delay_us: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
     """A filtered stretch for screens: `values` in the stream's unit; `t_ns` of its first sample, delay removed."""

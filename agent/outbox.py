@@ -24,7 +24,8 @@ _SEQ_BITS = 32
 _SEQ_MASK = (1 << _SEQ_BITS) - 1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS rows (place INTEGER PRIMARY KEY, payload BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS epochs (no INTEGER PRIMARY KEY, epoch BLOB NOT NULL UNIQUE, committed INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS epochs
+  (no INTEGER PRIMARY KEY, epoch BLOB NOT NULL UNIQUE, committed INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 """
 
@@ -78,7 +79,8 @@ class Outbox:
             self._db.executescript(_SCHEMA)
         except sqlite3.Error as error:
             raise StateError(
-                f"cannot use the outbox {path}: {error}\nNext: besace doctor (a damaged outbox is set aside, never erased)"
+                f"cannot use the outbox {path}: {error}\n"
+                "Next: besace doctor; a damaged outbox is set aside by hand, never erased"
             ) from None
         self._numbers: dict[bytes, int] = dict(self._db.execute("SELECT epoch, no FROM epochs"))
 
@@ -151,7 +153,8 @@ class Outbox:
         if number is None:
             return []
         place = number << _SEQ_BITS
-        rows, size = [], 0
+        rows: list[OutRow] = []
+        size = 0
         cursor = self._db.execute(
             "SELECT place, payload FROM rows WHERE place BETWEEN ? AND ? ORDER BY place", (place | first, place | last)
         )

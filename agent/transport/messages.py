@@ -10,7 +10,18 @@ from dataclasses import dataclass
 from enum import Enum
 
 from agent.clock import Source
-from agent.model import Cause, GapReason, Happening, InstrumentState, Kind, NoValue, ReadingQuality, Signal, Unit
+from agent.model import (
+    Cause,
+    ChainStage,
+    GapReason,
+    Happening,
+    InstrumentState,
+    Kind,
+    NoValue,
+    ReadingQuality,
+    Signal,
+    Unit,
+)
 
 # --- records ---------------------------------------------------------------------------------------------------
 
@@ -28,15 +39,6 @@ class Scaled:
 
     mantissa: int
     exponent: int
-
-
-@dataclass(frozen=True, slots=True)
-class ChainStage:
-    """One stage a signal went through for screens: its name, its settings as text, its delay."""
-
-    name: str
-    settings: str
-    delay_us: int
 
 
 @dataclass(frozen=True, slots=True)

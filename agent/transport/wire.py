@@ -6,13 +6,23 @@ process), which saves 17 bytes a second.
 
 from agent.clock import Source
 from agent.errors import WireError
-from agent.model import Cause, GapReason, Happening, InstrumentState, Kind, NoValue, ReadingQuality, Signal, Unit
+from agent.model import (
+    Cause,
+    ChainStage,
+    GapReason,
+    Happening,
+    InstrumentState,
+    Kind,
+    NoValue,
+    ReadingQuality,
+    Signal,
+    Unit,
+)
 from agent.transport import cbor
 from agent.transport.messages import (
     AnalysisBody,
     AnchorBody,
     Batch,
-    ChainStage,
     Command,
     CustodyBody,
     EpochHeader,

@@ -1,0 +1,272 @@
+"""Which stages a stream goes through: one chain per signal, the same on the bag and at the hub.
+
+On the bag a chain gives the trace for screens and the analysis; at the hub, which receives the analysis, the trace
+alone. What is stored and sent is never what a chain gives: it is the instrument's own integers.
+"""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import numpy as np
+
+from agent.dsp import (
+    AuscultationDenoiser,
+    EcgFilter,
+    EcgQuality,
+    HeartSounds,
+    Oximeter,
+    PlethQuality,
+    PlethSmoother,
+    PulseDetector,
+    RPeakDetector,
+)
+from agent.model import Analysis, ChainStage, Floats, SampleBlock, Signal, Stream, Trace
+
+Shown = Trace | Analysis
+MAINS_HZ = 50.0
+
+
+class Chain(Protocol):
+    """The stages of one stream."""
+
+    def push(self, x: Floats, t_ns: int) -> list[Shown]:
+        """Take samples in the stream's unit; `t_ns` is the boot time of the first."""
+
+    def gap(self, n: int) -> None:
+        """Skip `n` lost samples."""
+
+
+class _Shape:
+    """What the chains share: a trace carries the time its samples were taken, not when a filter let go of them."""
+
+    def __init__(self, stream: Stream, delay_s: float, *, analyse: bool) -> None:
+        self._stream = stream
+        self._delay_s = delay_s
+        self._analyse = analyse
+        self._index = 0
+
+    def _trace(self, values: Floats, n: int, t_ns: int) -> list[Shown]:
+        """`values` came out for the `n` samples whose first was taken at `t_ns`."""
+        index, self._index = self._index, self._index + n
+        if not values.size:
+            return []
+        shift_s = self._delay_s + (values.size - n) / self._stream.fs_hz
+        return [Trace(self._stream.name, index, t_ns - round(1e9 * shift_s), self._stream.fs_hz, values)]
+
+    def _end_ns(self, n: int, t_ns: int) -> int:
+        return t_ns + round(1e9 * n / self._stream.fs_hz)
+
+
+class EcgChain(_Shape):
+    """Monitor filter for screens; R-peaks, rate and quality from the unfiltered signal."""
+
+    def __init__(self, stream: Stream, *, analyse: bool) -> None:
+        self._filter = EcgFilter(fs_hz=stream.fs_hz, mode="monitor", mains_hz=MAINS_HZ)
+        super().__init__(stream, self._filter.delay_s, analyse=analyse)
+        self._rpeaks = RPeakDetector(fs_hz=stream.fs_hz)
+        self._quality = EcgQuality(fs_hz=stream.fs_hz)
+
+    @staticmethod
+    def describe(stream: Stream) -> tuple[ChainStage, ...]:
+        """As the birth record says it."""
+        return (
+            _stage("EcgFilter", f"monitor 0.5-40 Hz, mains {MAINS_HZ:g} Hz", EcgFilter(fs_hz=stream.fs_hz).delay_s),
+        )
+
+    def push(self, x: Floats, t_ns: int) -> list[Shown]:
+        """See Chain."""
+        shown = self._trace(self._filter.push(x), x.size, t_ns)
+        if self._analyse:
+            beats = self._rpeaks.push(x)
+            quality = self._quality.push(x)
+            events = [*self._rpeaks.events(), *self._quality.events()]
+            shown.append(
+                Analysis(
+                    self._stream.name,
+                    self._end_ns(x.size, t_ns),
+                    beats=tuple(beats),
+                    quality=tuple(quality),
+                    events=tuple(events),
+                    rate=self._rpeaks.rate(),
+                )
+            )
+        return shown
+
+    def gap(self, n: int) -> None:
+        """See Chain."""
+        self._index += n
+        for stage in (self._filter, self._rpeaks, self._quality):
+            stage.gap(n)
+
+
+class PlethChain(_Shape):
+    """Smoothed wave for screens; pulses, rate and quality from the unsmoothed one."""
+
+    def __init__(self, stream: Stream, *, analyse: bool) -> None:
+        self._smoother = PlethSmoother(fs_hz=stream.fs_hz)
+        super().__init__(stream, self._smoother.delay_s, analyse=analyse)
+        self._pulses = PulseDetector(fs_hz=stream.fs_hz)
+        self._quality = PlethQuality(fs_hz=stream.fs_hz)
+
+    @staticmethod
+    def describe(stream: Stream) -> tuple[ChainStage, ...]:
+        """As the birth record says it."""
+        return (_stage("PlethSmoother", "", PlethSmoother(fs_hz=stream.fs_hz).delay_s),)
+
+    def push(self, x: Floats, t_ns: int) -> list[Shown]:
+        """See Chain."""
+        shown = self._trace(self._smoother.push(x), x.size, t_ns)
+        if self._analyse:
+            pulses = self._pulses.push(x)
+            quality = self._quality.push(x)
+            events = [*self._pulses.events(), *self._quality.events()]
+            shown.append(
+                Analysis(
+                    self._stream.name,
+                    self._end_ns(x.size, t_ns),
+                    pulses=tuple(pulses),
+                    quality=tuple(quality),
+                    events=tuple(events),
+                    rate=self._pulses.rate(),
+                )
+            )
+        return shown
+
+    def gap(self, n: int) -> None:
+        """See Chain."""
+        self._index += n
+        for stage in (self._smoother, self._pulses, self._quality):
+            stage.gap(n)
+
+
+class SoundChain(_Shape):
+    """Denoised sound for screens; heart sounds from the raw one."""
+
+    def __init__(self, stream: Stream, *, analyse: bool) -> None:
+        self._denoiser = AuscultationDenoiser(fs_hz=stream.fs_hz, mode="heart")
+        super().__init__(stream, self._denoiser.delay_s, analyse=analyse)
+        self._sounds = HeartSounds(fs_hz=stream.fs_hz)
+
+    @staticmethod
+    def describe(stream: Stream) -> tuple[ChainStage, ...]:
+        """As the birth record says it."""
+        return (_stage("AuscultationDenoiser", "heart", AuscultationDenoiser(fs_hz=stream.fs_hz).delay_s),)
+
+    def push(self, x: Floats, t_ns: int) -> list[Shown]:
+        """See Chain."""
+        shown = self._trace(self._denoiser.push(x), x.size, t_ns)
+        if self._analyse:
+            sounds = self._sounds.push(x)
+            events = [*self._denoiser.events(), *self._sounds.events()]
+            found = Analysis(
+                self._stream.name,
+                self._end_ns(x.size, t_ns),
+                sounds=tuple(sounds),
+                events=tuple(events),
+                rate=self._sounds.rate(),
+            )
+            shown.append(found)
+        return shown
+
+    def gap(self, n: int) -> None:
+        """See Chain."""
+        self._index += n
+        self._denoiser.gap(n)
+        self._sounds.gap(n)
+
+
+class OximetryPair:
+    """Red and infrared of one sensor, brought together by index; SpO2 rides on the infrared stream."""
+
+    def __init__(self, red: Stream, infrared: Stream) -> None:
+        self._infrared = infrared
+        self._oximeter = Oximeter(fs_hz=infrared.fs_hz)
+        self._waiting: dict[str, Floats] = {red.name: np.empty(0), infrared.name: np.empty(0)}
+        self._red = red.name
+
+    def push(self, stream: str, x: Floats, t_ns: int) -> list[Shown]:
+        """Take samples of either stream; give an Analysis when both have come."""
+        self._waiting[stream] = np.concatenate([self._waiting[stream], x])
+        red, infrared = self._waiting[self._red], self._waiting[self._infrared.name]
+        n = min(red.size, infrared.size)
+        if not n:
+            return []
+        found = self._oximeter.push(red[:n], infrared[:n])
+        self._waiting[self._red], self._waiting[self._infrared.name] = red[n:], infrared[n:]
+        events = tuple(self._oximeter.events())
+        if not found and not events:
+            return []
+        end_ns = t_ns + round(1e9 * x.size / self._infrared.fs_hz)
+        return [Analysis(self._infrared.name, end_ns, events=events, spo2=found[-1] if found else None)]
+
+    def gap(self, stream: str, n: int) -> None:
+        """Skip lost samples: both colours come from one frame, so the red stream's gap tells for both."""
+        if stream == self._red:
+            self._waiting = {name: np.empty(0) for name in self._waiting}
+            self._oximeter.gap(n)
+
+
+_CHAINS: dict[Signal, type[EcgChain] | type[PlethChain] | type[SoundChain]] = {
+    Signal.ECG: EcgChain,
+    Signal.PLETH: PlethChain,
+    Signal.SOUND: SoundChain,
+}
+
+
+def _stage(name: str, settings: str, delay_s: float) -> ChainStage:
+    return ChainStage(name, settings, round(1e6 * delay_s))
+
+
+def describe(stream: Stream) -> tuple[ChainStage, ...]:
+    """The stages between a stream's samples and the screen, for its birth record."""
+    chain = _CHAINS.get(stream.signal)
+    return chain.describe(stream) if chain else ()
+
+
+class Chains:
+    """The chains of every stream of one bag."""
+
+    def __init__(self, streams: Iterable[Stream] = (), *, analyse: bool = True) -> None:
+        self._analyse = analyse
+        self._streams: dict[str, Stream] = {}
+        self._chains: dict[str, Chain] = {}
+        self._pairs: dict[str, OximetryPair] = {}
+        self._next: dict[str, int] = {}
+        self.add(streams)
+
+    def add(self, streams: Iterable[Stream]) -> None:
+        """Begin chains for streams; one already known begins anew."""
+        for stream in streams:
+            self._streams[stream.name] = stream
+            self._next.pop(stream.name, None)
+            if stream.signal in _CHAINS:
+                self._chains[stream.name] = _CHAINS[stream.signal](stream, analyse=self._analyse)
+        if self._analyse:
+            self._pair_colours()
+
+    def _pair_colours(self) -> None:
+        reds = {s.instrument: s for s in self._streams.values() if s.signal is Signal.RED}
+        for infrared in self._streams.values():
+            red = reds.get(infrared.instrument)
+            if infrared.signal is Signal.INFRARED and red is not None:
+                pair = OximetryPair(red, infrared)
+                self._pairs[red.name] = self._pairs[infrared.name] = pair
+
+    def push(self, block: SampleBlock) -> list[Shown]:
+        """Take one block; a jump in its index is a gap of the stages."""
+        stream = self._streams[block.stream]
+        missing = block.index - self._next.get(block.stream, block.index)
+        self._next[block.stream] = block.index + len(block.samples)
+        chain = self._chains.get(block.stream)
+        pair = self._pairs.get(block.stream)
+        x: Floats = block.samples.astype(np.float64) * stream.gain
+        shown: list[Shown] = []
+        if chain is not None:
+            if missing > 0:
+                chain.gap(missing)
+            shown += chain.push(x, block.t_ns)
+        if pair is not None:
+            if missing > 0:
+                pair.gap(block.stream, missing)
+            shown += pair.push(block.stream, x, block.t_ns)
+        return shown

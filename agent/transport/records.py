@@ -1,0 +1,290 @@
+"""Model objects to the records of one epoch, and back: the bag writes, the hub reads.
+
+The writer numbers streams and instruments, describes each once per epoch in a birth record, joins what came since
+the last cut, and knows nothing of sealing or disks. Stream 0 is the bag itself.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import TypeVar
+
+import numpy as np
+
+from agent.clock import Anchor
+from agent.errors import WireError
+from agent.model import (
+    Analysis,
+    Beat,
+    ChainStage,
+    Gap,
+    HeartSound,
+    Instrument,
+    InstrumentEvent,
+    Pulse,
+    Quality,
+    Rate,
+    Reading,
+    SampleBlock,
+    Spo2,
+    StageEvent,
+    Stream,
+)
+from agent.transport import waveform
+from agent.transport.messages import (
+    AnalysisBody,
+    AnchorBody,
+    Batch,
+    Body,
+    CustodyBody,
+    EventBody,
+    GapBody,
+    InstrumentBirth,
+    ReadingBody,
+    Record,
+    Scaled,
+    StreamBirth,
+    VisitBody,
+    Waveform,
+    WireBeat,
+    WireEvent,
+    WirePulse,
+    WireQuality,
+    WireRate,
+    WireSound,
+    WireSpo2,
+)
+
+T = TypeVar("T")
+BAG = 0
+BLOCK_SAMPLES = 32_768
+
+
+@dataclass(frozen=True, slots=True)
+class Born:
+    """A stream described: what it is and what it goes through for screens."""
+
+    stream: Stream
+    chain: tuple[ChainStage, ...]
+
+
+Item = SampleBlock | Gap | Reading | InstrumentEvent | Analysis | VisitBody | Anchor | CustodyBody
+Read = Item | Born | Instrument
+
+
+def _scaled(number: float) -> Scaled:
+    sign, digits, exponent = Decimal(repr(float(number))).as_tuple()
+    mantissa = int("".join(map(str, digits))) * (-1 if sign else 1)
+    return Scaled(mantissa, int(exponent))
+
+
+def _or_none(items: Iterable[T]) -> tuple[T, ...] | None:
+    return tuple(items) or None
+
+
+def _analysis_body(parts: Sequence[Analysis]) -> AnalysisBody:
+    """Join what the stages found between two cuts; of rates and SpO2 the newest stands."""
+    rate = next((p.rate for p in reversed(parts) if p.rate), None)
+    spo2 = next((p.spo2 for p in reversed(parts) if p.spo2), None)
+    return AnalysisBody(
+        beats=_or_none(WireBeat(b.index, b.late, round(100 * b.confidence)) for p in parts for b in p.beats),
+        pulses=_or_none(
+            WirePulse(
+                round(1e6 * q.time_s),
+                None if q.perfusion_index_pct is None else min(100_000, max(0, round(100 * q.perfusion_index_pct))),
+            )
+            for p in parts
+            for q in p.pulses
+        ),
+        sounds=_or_none(WireSound(int(s.kind[1]), round(1e6 * s.time_s)) for p in parts for s in p.sounds),
+        quality=_or_none(WireQuality(q.start, round(100 * q.value), q.cause) for p in parts for q in p.quality),
+        events=_or_none(WireEvent(e.index, e.kind) for p in parts for e in p.events),
+        rate=None if rate is None else WireRate(None if rate.bpm is None else round(10 * rate.bpm), rate.reason),
+        spo2=None
+        if spo2 is None
+        else WireSpo2(
+            round(1e6 * spo2.time_s),
+            None if spo2.pct is None else round(10 * spo2.pct),
+            spo2.reason,
+            round(1000 * spo2.age_s),
+        ),
+    )
+
+
+class RecordWriter:
+    """Collects a bag's model objects between two cuts; one writer per epoch."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._positions: dict[int, int] = {}
+        self._blocks: dict[str, list[SampleBlock]] = {}
+        self._analyses: dict[str, list[Analysis]] = {}
+        self._births: list[tuple[int, int, int, Body]] = []
+        self._records: list[tuple[int, int, int, Body]] = []
+
+    def instrument(self, instrument: Instrument, t_ns: int) -> None:
+        """Describe an instrument; said again when what it says of itself changed."""
+        birth = InstrumentBirth(instrument.key, instrument.model, instrument.serial, instrument.firmware)
+        self._births.append((t_ns, self._number(instrument.key), 0, birth))
+
+    def stream(self, stream: Stream, chain: Iterable[ChainStage], t_ns: int) -> None:
+        """Describe a waveform stream."""
+        birth = StreamBirth(
+            name=stream.name,
+            signal=stream.signal,
+            instrument=stream.instrument,
+            fs_mhz=round(1000 * stream.fs_hz),
+            gain=_scaled(stream.gain),
+            unit=stream.unit,
+            resolution_bits=stream.resolution_bits,
+            chain=tuple(chain),
+            lead=stream.lead,
+            mdc=stream.mdc,
+        )
+        self._births.append((t_ns, self._number(stream.name), 0, birth))
+
+    def add(self, item: Item) -> None:
+        """Take one model object; its stream or instrument must have been described."""
+        if isinstance(item, SampleBlock):
+            self._blocks.setdefault(item.stream, []).append(item)
+        elif isinstance(item, Analysis):
+            self._analyses.setdefault(item.stream, []).append(item)
+        elif isinstance(item, Gap):
+            self._add(self._numbers[item.stream], item.t_ns, GapBody(item.n, item.reason), item.index)
+        elif isinstance(item, Reading):
+            body = ReadingBody(
+                item.kind, item.unit, item.value, item.exponent, item.quality, item.reason, item.site,
+                item.instrument_time, item.group, item.flags,
+            )  # fmt: skip
+            self._add(self._numbers[item.instrument], item.t_ns, body)
+        elif isinstance(item, InstrumentEvent):
+            self._add(self._numbers[item.instrument], item.t_ns, EventBody(item.state, item.what, item.detail))
+        elif isinstance(item, Anchor):
+            self._add(BAG, item.t_ns, AnchorBody(item.utc_us, item.uncertainty_us, item.source))
+        else:
+            raise TypeError(f"{type(item).__name__} needs bag()")
+
+    def bag(self, body: VisitBody | CustodyBody, t_ns: int) -> None:
+        """Take something the bag itself did."""
+        self._add(BAG, t_ns, body)
+
+    def cut(self, now_ns: int, visit: bytes | None) -> Batch | None:
+        """Everything since the last cut as one batch: births, then the rest in order of time; None when nothing was."""
+        for name, blocks in self._blocks.items():
+            number = self._numbers[name]
+            for run in _runs(blocks):
+                data = waveform.encode(np.concatenate([block.samples for block in run]))
+                self._records.append((run[0].t_ns, number, run[0].index, Waveform(data)))
+        for name, parts in self._analyses.items():
+            body = _analysis_body(parts)
+            if body != AnalysisBody():
+                self._add(self._numbers[name], parts[-1].t_ns, body)
+        self._blocks, self._analyses = {}, {}
+        found = self._births + sorted(self._records, key=lambda entry: entry[0])
+        self._births, self._records = [], []
+        if not found:
+            return None
+        records = (Record(stream, seq, (t_ns - now_ns) // 1_000_000, body) for t_ns, stream, seq, body in found)
+        return Batch(now_ns // 1000, visit, tuple(records))
+
+    def _number(self, name: str) -> int:
+        return self._numbers.setdefault(name, len(self._numbers) + 1)
+
+    def _add(self, stream: int, t_ns: int, body: Body, seq: int | None = None) -> None:
+        if seq is None:
+            seq = self._positions.get(stream, 0)
+            self._positions[stream] = seq + 1
+        self._records.append((t_ns, stream, seq, body))
+
+
+def _runs(blocks: list[SampleBlock]) -> Iterable[list[SampleBlock]]:
+    """Blocks that follow each other without a gap, no run longer than one waveform block may be."""
+    run: list[SampleBlock] = []
+    size = 0
+    for block in blocks:
+        follows = run and run[-1].index + len(run[-1].samples) == block.index
+        if run and (not follows or size + len(block.samples) > BLOCK_SAMPLES):
+            yield run
+            run, size = [], 0
+        if len(block.samples):
+            run.append(block)
+            size += len(block.samples)
+    if run:
+        yield run
+
+
+class RecordReader:
+    """Gives a batch's records back as model objects; one reader per epoch."""
+
+    def __init__(self) -> None:
+        self._streams: dict[int, Stream] = {}
+        self._instruments: dict[int, str] = {}
+
+    def read(self, batch: Batch) -> list[Read]:
+        """The batch's model objects in order; WireError when a record's stream was never described."""
+        return [item for record in batch.records for item in self._read(record, batch.t_us)]
+
+    def _read(self, record: Record, t_us: int) -> list[Read]:
+        t_ns = (t_us + 1000 * record.dt_ms) * 1000
+        body = record.body
+        if isinstance(body, StreamBirth):
+            stream = Stream(
+                body.name, body.signal, body.instrument, body.fs_mhz / 1000,
+                float(Decimal(body.gain.mantissa).scaleb(body.gain.exponent)), body.unit, body.lead, body.mdc,
+                body.resolution_bits,
+            )  # fmt: skip
+            self._streams[record.stream] = stream
+            return [Born(stream, body.chain)]
+        if isinstance(body, InstrumentBirth):
+            self._instruments[record.stream] = body.key
+            return [Instrument(body.key, body.model, body.serial, body.firmware)]
+        if isinstance(body, AnchorBody):
+            return [Anchor(t_ns, body.utc_us, body.uncertainty_us, body.source)]
+        if isinstance(body, VisitBody | CustodyBody):
+            return [body]
+        if isinstance(body, ReadingBody | EventBody):
+            return [self._said(self._instruments.get(record.stream), body, t_ns)]
+        stream_or_none = self._streams.get(record.stream)
+        if stream_or_none is None:
+            raise WireError(f"stream {record.stream} was never described")
+        return [_sampled(stream_or_none, record.seq, body, t_ns)]
+
+    @staticmethod
+    def _said(instrument: str | None, body: ReadingBody | EventBody, t_ns: int) -> Read:
+        if instrument is None:
+            raise WireError("an instrument was never described")
+        if isinstance(body, EventBody):
+            return InstrumentEvent(instrument, t_ns, body.state, body.what, body.detail)
+        return Reading(
+            instrument, body.kind, body.unit, t_ns, body.value, body.exponent, body.quality, body.reason, body.site,
+            body.instrument_time, body.group, body.flags,
+        )  # fmt: skip
+
+
+def _sampled(stream: Stream, seq: int, body: Waveform | GapBody | AnalysisBody, t_ns: int) -> Read:
+    if isinstance(body, Waveform):
+        return SampleBlock(stream.name, seq, t_ns, waveform.decode(body.data))
+    if isinstance(body, GapBody):
+        return Gap(stream.name, seq, body.n, t_ns, body.reason)
+    fs = stream.fs_hz
+    rate, spo2 = body.rate, body.spo2
+    return Analysis(
+        stream.name,
+        t_ns,
+        beats=tuple(Beat(b.index, b.index / fs, b.late, b.confidence_pct / 100) for b in body.beats or ()),
+        pulses=tuple(
+            Pulse(p.time_us / 1e6, None if p.perfusion_index_cpct is None else p.perfusion_index_cpct / 100)
+            for p in body.pulses or ()
+        ),
+        sounds=tuple(HeartSound(f"S{s.kind}", s.time_us / 1e6) for s in body.sounds or ()),
+        quality=tuple(Quality(q.start, q.value_pct / 100, q.cause) for q in body.quality or ()),
+        events=tuple(StageEvent(e.index, e.index / fs, e.kind) for e in body.events or ()),
+        rate=None if rate is None else Rate(_tenths(rate.bpm_tenths), rate.reason),
+        spo2=None
+        if spo2 is None
+        else Spo2(spo2.time_us / 1e6, _tenths(spo2.pct_tenths), spo2.reason, spo2.age_ms / 1000),
+    )
+
+
+def _tenths(value: int | None) -> float | None:
+    return None if value is None else value / 10

@@ -1,0 +1,165 @@
+"""The hub's database: every row once, on disk before its receipt.
+
+SQLite, WAL, synchronous=FULL; a row's key is (device, epoch, seq), so a row that comes twice is stored once.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.errors import StateError
+from agent.transport.ranges import SeqSet
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS epochs (
+  no INTEGER PRIMARY KEY, device TEXT NOT NULL, epoch BLOB NOT NULL, header BLOB NOT NULL,
+  UNIQUE (device, epoch)) STRICT;
+CREATE TABLE IF NOT EXISTS rows (
+  device TEXT NOT NULL, epoch BLOB NOT NULL, seq INTEGER NOT NULL, t_us INTEGER, visit BLOB,
+  plaintext BLOB NOT NULL, arrived_us INTEGER NOT NULL, in_commit INTEGER NOT NULL,
+  PRIMARY KEY (device, epoch, seq)) STRICT;
+CREATE TABLE IF NOT EXISTS holes (
+  device TEXT NOT NULL, epoch BLOB NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+  PRIMARY KEY (device, epoch, first)) STRICT;
+CREATE TABLE IF NOT EXISTS visits (
+  device TEXT NOT NULL, visit BLOB NOT NULL, code TEXT NOT NULL, open INTEGER NOT NULL, demo INTEGER NOT NULL,
+  PRIMARY KEY (device, visit)) STRICT;
+CREATE TABLE IF NOT EXISTS commits (no INTEGER PRIMARY KEY, ended_us INTEGER) STRICT;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A row to store: opened, and decoded where it could be (`t_us` is None where not: kept for a newer hub)."""
+
+    device: str
+    epoch: bytes
+    seq: int
+    t_us: int | None
+    visit: bytes | None
+    plaintext: bytes
+    arrived_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class VisitChange:
+    """A visit opened or closed."""
+
+    device: str
+    visit: bytes
+    code: str
+    open: bool
+    demo: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Rows that will never come: sent by nobody, committed by nobody."""
+
+    device: str
+    epoch: bytes
+    first: int
+    last: int
+
+
+class Store:
+    """The database; every method runs in the one thread that made it."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=FULL")
+            self._db.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise StateError(
+                f"cannot use the hub's database {path}: {error}\nNext: check its folder and disk"
+            ) from None
+        self._commit_no = self._db.execute("SELECT coalesce(max(no), 0) FROM commits").fetchone()[0]
+        self._ended_us: int | None = None
+
+    def close(self) -> None:
+        """Close the database, noting when the last commit ended."""
+        self._note_end()
+        self._db.close()
+
+    def commit(
+        self,
+        headers: Iterable[Arrived] = (),
+        rows: Iterable[Arrived] = (),
+        visits: Iterable[VisitChange] = (),
+        holes: Iterable[Hole] = (),
+    ) -> int:
+        """Store everything in one transaction; give how many rows were news."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._note_end()
+            self._commit_no += 1
+            self._db.execute("INSERT INTO commits VALUES (?, NULL)", (self._commit_no,))
+            news = 0
+            for header in headers:
+                self._db.execute(
+                    "INSERT OR IGNORE INTO epochs (device, epoch, header) VALUES (?, ?, ?)",
+                    (header.device, header.epoch, header.plaintext),
+                )
+                news += self._insert(header)
+            for row in rows:
+                news += self._insert(row)
+            for visit in visits:
+                self._db.execute(
+                    "INSERT INTO visits VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET open = min(open, excluded.open)",
+                    (visit.device, visit.visit, visit.code, visit.open, visit.demo),
+                )
+            for hole in holes:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO holes VALUES (?, ?, ?, ?)", (hole.device, hole.epoch, hole.first, hole.last)
+                )
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+        return news
+
+    def ended(self, now_us: int) -> None:
+        """Note when the last commit was on disk; written with the next one."""
+        self._ended_us = now_us
+
+    def _note_end(self) -> None:
+        if self._ended_us is not None:
+            self._db.execute("UPDATE commits SET ended_us = ? WHERE no = ?", (self._ended_us, self._commit_no))
+            self._ended_us = None
+
+    def _insert(self, row: Arrived) -> int:
+        cursor = self._db.execute(
+            "INSERT OR IGNORE INTO rows VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (row.device, row.epoch, row.seq, row.t_us, row.visit, row.plaintext, row.arrived_us, self._commit_no),
+        )
+        return cursor.rowcount
+
+    def headers(self) -> Iterator[tuple[str, bytes]]:
+        """Every epoch's (device, header row), oldest first."""
+        yield from self._db.execute("SELECT device, header FROM epochs ORDER BY no")
+
+    def have(self, device: str, epoch: bytes) -> SeqSet:
+        """The rows of an epoch that are on disk."""
+        found = SeqSet()
+        for (seq,) in self._db.execute(
+            "SELECT seq FROM rows WHERE device = ? AND epoch = ? ORDER BY seq", (device, epoch)
+        ):
+            found.add(seq)
+        return found
+
+    def open_visits(self) -> list[VisitChange]:
+        """Visits that were opened and not closed."""
+        found = self._db.execute("SELECT device, visit, code, open, demo FROM visits WHERE open")
+        return [
+            VisitChange(device, visit, code, bool(is_open), bool(demo)) for device, visit, code, is_open, demo in found
+        ]
+
+    def plaintexts(self, device: str, epoch: bytes) -> Iterator[tuple[int, bytes]]:
+        """An epoch's (seq, plaintext) in order, its header (seq 0) left out."""
+        yield from self._db.execute(
+            "SELECT seq, plaintext FROM rows WHERE device = ? AND epoch = ? AND seq > 0 ORDER BY seq", (device, epoch)
+        )
