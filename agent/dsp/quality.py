@@ -1,11 +1,12 @@
 """Signal quality: one number per stretch, 0 bad to 1 good, with the cause when it is bad.
 
-`EcgQuality` judges an ECG lead every second.
+`EcgQuality` judges an ECG lead every second; `PlethQuality` (pleth_quality.py) a pleth every 0.5 s.
 """
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from agent.dsp.pleth_quality import PlethQuality as PlethQuality
 from agent.dsp.stream import as_samples, check_rate
 from agent.model import Cause, Quality, StageEvent
 
