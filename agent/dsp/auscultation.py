@@ -1,6 +1,7 @@
 """Stethoscope sound without the room: a causal short-time mask over heart, lung or whole chest sounds.
 
-The mask itself (which of 129 frequency bins to keep, 62.5 times a second) is in auscultation_mask.py.
+The mask itself (which of 129 frequency bins to keep, 62.5 times a second) is in auscultation_mask.py; its trained
+weights are package data with a model card beside them.
 """
 
 from enum import Enum
@@ -9,17 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from agent.dsp.auscultation_mask import BINS, ClassicalMask, Mask
+from agent.dsp.auscultation_mask import FRAME, FS_HZ, HOP, WINDOW, Mask, mask_for
 from agent.dsp.heart_sounds import HeartSounds
 from agent.dsp.stream import as_samples, check_rate
 from agent.model import Floats, Happening, StageEvent
 
 __all__ = ["AuscultationDenoiser", "HeartSounds", "Mode"]
 
-FS_HZ = 4000.0
-FRAME = 256
-HOP = 64
-WINDOW: Floats = np.sin(np.pi * np.arange(FRAME) / FRAME)  # root of a Hann window, for analysis and synthesis
 DELAY = FRAME - 1
 FULL_SCALE = 1.0
 CLIPPED = 0.999 * FULL_SCALE
@@ -44,7 +41,7 @@ class AuscultationDenoiser:
     In: sound at 4 kHz, shape (n,), 1.0 = full scale. Out: the same number of samples, `delay_s` later.
     Short-time Fourier transform of 64 ms every 16 ms with root-Hann windows, one gain within 0..1 per bin,
     overlap-add. The slowly varying offset (< 0.5 Hz) is removed. `gap` restarts the frames and keeps what was
-    learnt of the room.
+    learnt of the room. `mask`: another one than `mask_for(mode)` gives.
 
     Events: FALLBACK once at the start when the mask is the classical one, CLIPPING, SILENCE (a second below
     -100 dB of full scale) and NOT_FINITE (such samples count as zero), each once per episode.
@@ -52,10 +49,18 @@ class AuscultationDenoiser:
     Raises ValueError for another rate than 4 kHz, an unknown mode or a block that is not one-dimensional.
     """
 
-    def __init__(self, fs_hz: float = FS_HZ, mode: Mode | str = Mode.HEART) -> None:
+    _events: list[StageEvent]
+    _pending: Floats  # samples of a hop that is not complete
+    _past: Floats
+    _tail: Floats  # overlap-add not yet complete
+    _ready: Floats
+    _offset: Floats | None  # state of the offset filter; None: starts with the next sample
+    _fade: Floats
+
+    def __init__(self, fs_hz: float = FS_HZ, mode: Mode | str = Mode.HEART, mask: Mask | None = None) -> None:
         check_rate(fs_hz, FS_HZ, FS_HZ)
         self.mode = Mode(mode)
-        self._mask: Mask = ClassicalMask(self.mode.value)
+        self._mask = mask or mask_for(self.mode.value)
         self.reset()
 
     @property
@@ -96,14 +101,12 @@ class AuscultationDenoiser:
         return out
 
     def _restart(self) -> None:
-        self._pending: Floats = np.zeros(0)  # samples of a hop that is not complete
-        self._past: Floats = np.zeros(FRAME - HOP)
-        self._tail: Floats = np.zeros(FRAME)  # overlap-add not yet complete
-        self._ready: Floats = np.zeros(
-            HOP - 1
-        )  # the output a single pushed sample may ask for before its hop is complete
-        self._offset: Floats | None = None  # state of the offset filter; None: starts with the next sample
-        self._fade: Floats = np.sin(np.pi / 2 * np.arange(HOP) / HOP) ** 2
+        self._pending = np.zeros(0)
+        self._past = np.zeros(FRAME - HOP)
+        self._tail = np.zeros(FRAME)
+        self._ready = np.zeros(HOP - 1)  # what one pushed sample may ask for before its hop is complete
+        self._offset = None
+        self._fade = np.sin(np.pi / 2 * np.arange(HOP) / HOP) ** 2
 
     def _hops(self, x: Floats) -> Floats:
         """Denoise whole hops; all bookkeeping is per hop, so the cutting of the input cannot matter."""
@@ -113,7 +116,7 @@ class AuscultationDenoiser:
         self._past = x[-(FRAME - HOP) :]
         frames = np.lib.stride_tricks.sliding_window_view(x, FRAME)[::HOP]
         spectra = np.fft.rfft(frames * WINDOW)
-        gains = self._mask.gains(spectra)
+        gains = np.array([self._mask.gains(spectrum) for spectrum in spectra])
         pieces = np.fft.irfft(spectra * gains, FRAME) * (WINDOW * (2 * HOP / FRAME))
         out = np.empty_like(hops)
         for i, piece in enumerate(pieces):
@@ -135,24 +138,21 @@ class AuscultationDenoiser:
 
     def _watch(self, hops: Floats) -> None:
         """Note clipping, silence and values that are no numbers, once per episode."""
-        finite: NDArray[np.bool_] = np.isfinite(hops).all(axis=1)
         level = np.abs(np.nan_to_num(hops, posinf=0.0, neginf=0.0))
-        clipped = (level >= CLIPPED).sum(axis=1) >= CLIPPED_SAMPLES
-        silent: NDArray[np.bool_] = level.max(axis=1) < SILENT
-        for i in range(len(hops)):
-            if clipped[i] and self._since_clipping >= QUIET_HOPS:
+        broken = ~np.isfinite(hops)
+        for values, missing in zip(level, broken, strict=True):
+            self._index += HOP
+            clipped = np.count_nonzero(values >= CLIPPED) >= CLIPPED_SAMPLES
+            if clipped and self._since_clipping >= QUIET_HOPS:
                 self._note(Happening.CLIPPING)
-            if not finite[i] and self._since_not_finite >= QUIET_HOPS:
+            if missing.any() and self._since_not_finite >= QUIET_HOPS:
                 self._note(Happening.NOT_FINITE)
-            self._since_clipping = 0 if clipped[i] else self._since_clipping + 1
-            self._since_not_finite = 0 if not finite[i] else self._since_not_finite + 1
-            self._silent_hops = self._silent_hops + 1 if silent[i] else 0
+            self._since_clipping = 0 if clipped else self._since_clipping + 1
+            self._since_not_finite = 0 if missing.any() else self._since_not_finite + 1
+            self._silent_hops = self._silent_hops + 1 if values.max() < SILENT else 0
             if self._silent_hops == SILENT_HOPS:
                 self._note(Happening.SILENCE)
-            self._index += HOP
 
     def _note(self, kind: Happening) -> None:
-        self._events.append(StageEvent(self._index, self._index / FS_HZ, kind))
-
-
-assert BINS == FRAME // 2 + 1
+        start = self._index - HOP
+        self._events.append(StageEvent(start, start / FS_HZ, kind))

@@ -1,6 +1,10 @@
 """Which frequency bins of a stethoscope's sound to keep: gains within 0..1 from short-time spectra."""
 
+from functools import cache
+from importlib.resources import files
+from itertools import pairwise
 from typing import Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,24 +12,115 @@ from numpy.typing import NDArray
 from agent.model import Floats
 
 Spectra = NDArray[np.complex128]
-BINS = 129
-BIN_HZ = 15.625
+Weights = dict[str, NDArray[np.float32]]
+FS_HZ = 4000.0
+FRAME = 256
+HOP = 64
+WINDOW: Floats = np.sin(np.pi * np.arange(FRAME) / FRAME)  # root of a Hann window, for analysis and synthesis
+FRAMES_HZ = FS_HZ / HOP
+BINS = FRAME // 2 + 1
+BIN_HZ = FS_HZ / FRAME
+BANDS = 73
+SINGLE = 40  # bands of one bin each, up to 625 Hz
+MODES = ("heart", "lung", "wide")
 PASS_HZ = {"heart": (20.0, 400.0), "lung": (60.0, 1600.0), "wide": (20.0, 1600.0)}
 FLOOR = 10 ** (-8 / 20)
+LEVEL_S = 2.0
+SMOOTHING_S = 0.1
+RISE = 0.25 / FRAMES_HZ  # of the tracked minimum, 2.5 dB a second
+TINY = 1e-9
 
 
 class Mask(Protocol):
-    """Turns spectra (hops, 129) of 64 ms frames every 16 ms into as many gains; keeps state between calls."""
+    """Turns the spectrum (129,) of each 64 ms frame, 62.5 a second, into as many gains; keeps state between calls."""
 
     @property
     def trained(self) -> bool:
         """Whether this is the trained mask; otherwise it is the fallback, and must be said to be."""
 
-    def gains(self, spectra: Spectra) -> Floats:
-        """Give the gains of the next frames."""
+    def gains(self, spectrum: Spectra) -> Floats:
+        """Give the gains of the next frame."""
 
     def reset(self) -> None:
         """Forget everything."""
+
+
+def band_matrix() -> Floats:
+    """Mean power per band from power per bin, shape (129, 73): single bins, then 33 bands of constant ratio."""
+    upper = np.geomspace(SINGLE + 1, BINS, BANDS - SINGLE + 1).round().astype(int)
+    edges = [*range(1, SINGLE + 1), *upper.tolist()]
+    matrix = np.zeros((BINS, BANDS))
+    for i, (low, high) in enumerate(pairwise(edges)):
+        matrix[low:high, i] = 1 / (high - low)
+    matrix[0, 0] = 1.0
+    return matrix
+
+
+class Features:
+    """What the network sees of a frame, shape (146,), in units of 10 dB, whatever the loudness of the whole.
+
+    Log band powers minus their running mean over all bands and 2 s, and minus each band's own tracked minimum,
+    which follows downwards at once and upwards by 2.5 dB a second.
+    """
+
+    def __init__(self) -> None:
+        self._bands = band_matrix()
+        self._level, self._weight = 0.0, 0.0
+        self._smooth: Floats | None = None
+        self._minimum = np.zeros(BANDS)
+
+    def of(self, spectrum: Spectra) -> Floats:
+        """Take the next frame."""
+        x = np.log10((spectrum.real**2 + spectrum.imag**2) @ self._bands + TINY)
+        kept = 1 - 1 / (LEVEL_S * FRAMES_HZ)
+        self._level = kept * self._level + (1 - kept) * x.mean()
+        self._weight = kept * self._weight + (1 - kept)
+        if self._smooth is None:
+            self._smooth = self._minimum = x
+        self._smooth = self._smooth + (x - self._smooth) / (SMOOTHING_S * FRAMES_HZ)
+        self._minimum = np.minimum(self._minimum + RISE, self._smooth)
+        return np.concatenate([x - self._level / self._weight, x - self._minimum])
+
+
+class TrainedMask:
+    """A dense layer of rectifiers, one gated recurrent unit (Cho 2014, in torch's form) and 129 sigmoids.
+
+    `weights`: dense_w (units, 146 + 3), dense_b, input_w (3 units, units), input_b, state_w (3 units, units),
+    state_b (gates in the order reset, update, new), gain_w (129, units), gain_b.
+    """
+
+    trained = True
+
+    def __init__(self, mode: str, weights: Weights) -> None:
+        one_hot = np.array([m == mode for m in MODES], dtype=np.float32)
+        dense = weights["dense_w"]
+        self._dense_w = np.ascontiguousarray(dense[:, : -len(MODES)])
+        self._dense_b = weights["dense_b"] + dense[:, -len(MODES) :] @ one_hot
+        self._w = weights
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._features = Features()
+        self._state: NDArray[np.float32] = np.zeros(self._w["state_w"].shape[1], dtype=np.float32)
+
+    def gains(self, spectrum: Spectra) -> Floats:
+        """Give the gains of the next frame."""
+        w, n = self._w, len(self._state)
+        seen = self._features.of(spectrum).astype(np.float32)
+        hidden = np.maximum(self._dense_w @ seen + self._dense_b, 0)
+        entering = w["input_w"] @ hidden + w["input_b"]
+        staying = w["state_w"] @ self._state + w["state_b"]
+        gates = sigmoid(entering[: 2 * n] + staying[: 2 * n])
+        new = np.tanh(entering[2 * n :] + gates[:n] * staying[2 * n :])
+        self._state = new + gates[n:] * (self._state - new)
+        return sigmoid(w["gain_w"] @ self._state + w["gain_b"]).astype(np.float64)
+
+
+def sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logistic function that cannot overflow."""
+    y: NDArray[np.float32] = 0.5 * np.tanh(0.5 * x) + 0.5
+    return y
 
 
 class ClassicalMask:
@@ -39,26 +134,39 @@ class ClassicalMask:
 
     def __init__(self, mode: str) -> None:
         low, high = PASS_HZ[mode]
-        f = np.arange(BINS) * BIN_HZ
-        octaves = np.maximum(np.log2(low / np.maximum(f, 1.0)), np.log2(np.maximum(f, 1.0) / high))
-        self._band = 10 ** (-12 * np.maximum(octaves, 0.0) / 20)  # 12 dB per octave outside the band
+        f = np.maximum(np.arange(BINS) * BIN_HZ, 1.0)
+        octaves_outside = np.maximum(np.maximum(np.log2(low / f), np.log2(f / high)), 0.0)
+        self._band = 10 ** (-12 * octaves_outside / 20)  # 12 dB per octave
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
         self._power: Floats | None = None
-        self._floor = np.zeros(BINS)
+        self._minimum = np.zeros(BINS)
 
-    def gains(self, spectra: Spectra) -> Floats:
-        """Give the gains of the next frames."""
-        out = np.empty(spectra.shape)
-        for i, frame in enumerate(np.abs(spectra) ** 2):
-            if self._power is None:
-                self._power = self._floor = frame
-            before = self._power
-            self._power = 0.6 * before + 0.4 * frame
-            rising = 0.996 * self._floor + 0.06 * np.maximum(self._power - 0.94 * before, 0.0)
-            self._floor = np.minimum(np.where(self._floor < self._power, rising, self._power), self._power)
-            kept = 1 - self._floor / np.maximum(self._power, 1e-20)
-            out[i] = self._band * np.maximum(np.sqrt(kept), FLOOR)
-        return out
+    def gains(self, spectrum: Spectra) -> Floats:
+        """Give the gains of the next frame."""
+        now = np.abs(spectrum) ** 2
+        if self._power is None:
+            self._power = self._minimum = now
+        before, self._power = self._power, 0.6 * self._power + 0.4 * now
+        rising = 0.996 * self._minimum + 0.06 * np.maximum(self._power - 0.94 * before, 0.0)
+        self._minimum = np.minimum(np.where(self._minimum < self._power, rising, self._power), self._power)
+        kept = 1 - self._minimum / np.maximum(self._power, 1e-20)
+        return self._band * np.maximum(np.sqrt(kept), FLOOR)
+
+
+@cache
+def packaged_weights() -> Weights | None:
+    """Give the trained weights that ship with the package, or None when they are missing or damaged."""
+    try:
+        with files("agent.dsp").joinpath("weights", "auscultation.npz").open("rb") as file:
+            return {name: value.astype(np.float32) for name, value in np.load(file).items()}
+    except (OSError, ValueError, BadZipFile):
+        return None
+
+
+def mask_for(mode: str) -> Mask:
+    """Give the trained mask, or the classical one when there are no weights."""
+    weights = packaged_weights()
+    return ClassicalMask(mode) if weights is None else TrainedMask(mode, weights)

@@ -1,52 +1,59 @@
-"""Heart rate and S1/S2 times from sound: envelope, its period, and the shorter pause being systole."""
+"""Heart rate and S1/S2 times from sound, through the same mask the doctor may listen through.
+
+Period: autocorrelation of compressed band envelopes of the masked sound. S1/S2: the sequence of envelope peaks,
+alternately S1 and S2 at the intervals that period and its systole allow, that explains most of the envelope
+(dynamic programming, after the duration-dependent models of Schmidt 2010 and Springer 2016, but over peaks).
+"""
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfilt, sosfilt_zi
 
+from agent.dsp.auscultation_mask import FRAME, FRAMES_HZ, FS_HZ, HOP, WINDOW, Mask, mask_for
 from agent.dsp.stream import as_samples, check_rate
 from agent.model import Floats, HeartSound, NoValue, Rate, StageEvent
 
-FS_HZ = 4000.0
-STEP = 40  # envelope samples are 10 ms apart
-ENVELOPE_HZ = FS_HZ / STEP
-WINDOW_S = 6.0
-FIRST_S = 3.0
-EVERY = 50  # rate and sounds are decided twice a second
-RATES = (40.0, 200.0)
+BANDS_BINS = ((1, 3), (3, 6), (6, 10), (10, 16))  # 16-47, 47-94, 94-156 and 156-250 Hz
+COMPRESSION = 0.25  # of power
+KEPT = 375  # frames of envelope: 6 s
+FIRST = 188  # 3 s
+EVERY = 32  # a decision every half second
+RATES = (38.0, 190.0)
+SURE = 0.35  # autocorrelation at the period, of that at 0
+AGREE = 0.08  # two estimates in a row within 8 %
+SILENT = 1e-9  # band power
 
 
 class HeartSounds:
     """Heart rate and S1/S2 from sound at 4 kHz, shape (n,), 1.0 = full scale.
 
-    `push` gives the sounds found, decided twice a second and at most `delay_s` after they were heard; `rate` the
-    heart rate, or None with the reason.
+    `push` gives the sounds found, in order, each once, decided twice a second and at most `delay_s` after they
+    were heard; their time is the middle of the sound. `rate()` is the heart rate over the last 6 s, given from
+    3.5 s on, or None with the reason: STARTING, UNSURE (no clear period, or two estimates in a row disagree),
+    SILENT. When systole is as long as diastole (above about 110/min) S1 and S2 may be taken for each other.
     """
 
-    def __init__(self, fs_hz: float = FS_HZ) -> None:
+    _pending: Floats
+    _start: int  # of the first sample not yet in a frame
+    _frames: int
+    _bands: list[list[float]]
+
+    def __init__(self, fs_hz: float = FS_HZ, mask: Mask | None = None) -> None:
         check_rate(fs_hz, FS_HZ, FS_HZ)
-        self._sos = butter(2, [25, 150], "bandpass", fs=FS_HZ, output="sos")
+        self._mask = mask or mask_for("heart")
         self.reset()
 
     @property
     def delay_s(self) -> float:
         """How long after a sound it is given at the latest."""
-        return 1.0
+        return (2 * EVERY + FRAME / HOP) / FRAMES_HZ
 
     def reset(self) -> None:
         """Forget everything; the next sample is index 0."""
-        self._index = 0
-        self._state = np.zeros_like(sosfilt_zi(self._sos))
-        self._pending = np.zeros(0)
-        self._envelope = np.zeros(0)
-        self._rate = Rate(None, NoValue.STARTING)
-        self._last_s = -1.0
+        self._restart(0)
 
     def gap(self, n: int) -> None:
         """Skip `n` lost samples: the index advances, the rate is found anew."""
-        index = self._index + len(self._pending) + n
-        self.reset()
-        self._index = index
+        self._restart(self._start + len(self._pending) - (FRAME - HOP) + n)
 
     def events(self) -> list[StageEvent]:
         """Nothing happens here that is no sound; what the microphone does is the denoiser's to say."""
@@ -58,53 +65,123 @@ class HeartSounds:
 
     def push(self, block: NDArray[np.float64], /) -> list[HeartSound]:
         """Take the next samples, give the heart sounds they complete."""
-        self._pending = np.concatenate([self._pending, as_samples(block)])
+        x = as_samples(block)
+        self._pending = np.concatenate([self._pending, np.where(np.isfinite(x), x, 0.0)])
         found: list[HeartSound] = []
-        while len(self._pending) >= STEP * EVERY:
-            taken, self._pending = np.split(self._pending, [STEP * EVERY])
-            self._index += len(taken)
-            y, self._state = sosfilt(self._sos, np.nan_to_num(taken, posinf=0.0, neginf=0.0), zi=self._state)
-            power = np.sqrt((y.reshape(-1, STEP) ** 2).mean(axis=1))
-            self._envelope = np.concatenate([self._envelope, power])[-int(WINDOW_S * ENVELOPE_HZ) :]
-            if len(self._envelope) >= FIRST_S * ENVELOPE_HZ:
+        while len(self._pending) >= FRAME:
+            spectrum = np.fft.rfft(self._pending[:FRAME] * WINDOW)
+            self._pending = self._pending[HOP:]
+            self._start += HOP
+            power = np.abs(spectrum * self._mask.gains(spectrum)) ** 2
+            self._bands.append([power[low:high].mean() for low, high in BANDS_BINS])
+            self._frames += 1
+            if self._frames >= FIRST and self._frames % EVERY == 0:
                 found += self._decide()
         return found
 
+    def _restart(self, index: int) -> None:
+        self._mask.reset()
+        self._pending = np.zeros(FRAME - HOP)
+        self._start = index
+        self._frames = 0
+        self._bands = []
+        self._period = 0.0
+        self._rate = Rate(None, NoValue.STARTING)
+        self._given_s = -1.0
+
     def _decide(self) -> list[HeartSound]:
-        e = np.convolve(np.sqrt(self._envelope), np.hanning(9) / 4, "same")
-        period = _period(e)
-        if period is None:
+        self._bands = self._bands[-KEPT:]
+        power = np.array(self._bands)
+        if power.max() < SILENT:
+            self._rate = Rate(None, NoValue.SILENT)
+            return []
+        period, confidence = period_of(power**COMPRESSION)
+        agreed = abs(period - self._period) < AGREE * period
+        self._period = period
+        if confidence < SURE or not agreed:
             self._rate = Rate(None, NoValue.UNSURE)
             return []
-        self._rate = Rate(60 * ENVELOPE_HZ / period)
-        start_s = self._index / FS_HZ - len(e) / ENVELOPE_HZ
-        peaks = _peaks(e, int(0.14 * ENVELOPE_HZ))
+        self._rate = Rate(60 * FRAMES_HZ / period)
+        return self._label((power.sum(axis=1)) ** COMPRESSION, period)
+
+    def _label(self, envelope: Floats, period: float) -> list[HeartSound]:
+        """Give the sounds of the last 6 s not given yet, but for the newest half second."""
+        first_s = (self._start - len(envelope) * HOP - FRAME / 2 + HOP) / FS_HZ
         sounds = []
-        for before, at, after in zip(peaks[:-2], peaks[1:-1], peaks[2:], strict=True):
-            time_s = start_s + (at + 0.5) / ENVELOPE_HZ
-            if time_s > self._last_s + 0.1 and at < len(e) - EVERY:
-                sounds.append(HeartSound("S1" if after - at < at - before else "S2", time_s))
-        if sounds:
-            self._last_s = sounds[-1].time_s
+        for kind, at in sequence(envelope, period):
+            time_s = first_s + at / FRAMES_HZ
+            if time_s > self._given_s + 0.12 and at < len(envelope) - EVERY / 2:
+                sounds.append(HeartSound(kind, time_s))
+                self._given_s = time_s
         return sounds
 
 
-def _period(e: Floats) -> float | None:
-    """Lag of the envelope's best autocorrelation peak within RATES, in envelope samples; None when weak."""
-    x = e - e.mean()
+def autocorrelation(envelopes: Floats) -> Floats:
+    """Unbiased autocorrelation over lags, summed over bands, 1 at lag 0; envelopes (frames, bands)."""
+    x = envelopes - envelopes.mean(axis=0)
     n = len(x)
-    r = np.correlate(x, x, "full")[n - 1 :] / np.arange(n, 0, -1)
-    low, high = int(60 * ENVELOPE_HZ / RATES[1]), min(int(60 * ENVELOPE_HZ / RATES[0]), n // 2)
-    peaks = [k for k in range(low, high) if r[k] >= r[k - 1] and r[k] > r[k + 1]]
-    if not peaks or r[0] <= 0:
-        return None
-    best = max(peaks, key=lambda k: float(r[k]))
-    best = next(k for k in peaks if r[k] > 0.85 * r[best])
-    return float(best) if r[best] > 0.4 * r[0] else None
+    spectrum = np.abs(np.fft.rfft(x, 2 * n, axis=0)) ** 2
+    r: Floats = np.fft.irfft(spectrum.sum(axis=1))[:n] / np.arange(n, 0, -1)
+    r /= max(float(r[0]), 1e-30)
+    return r
 
 
-def _peaks(e: Floats, apart: int) -> list[int]:
-    """Maxima over +-`apart` samples that stand out of the envelope."""
-    padded = np.pad(e, apart)
-    highest = np.lib.stride_tricks.sliding_window_view(padded, 2 * apart + 1).max(axis=1)
-    return [int(k) for k in np.flatnonzero((e == highest) & (e > 0.25 * np.percentile(e, 97)))]
+def period_of(envelopes: Floats) -> tuple[float, float]:
+    """Period in frames, sub-frame, and how sure (0..1): the shortest lag nearly as good as the best."""
+    r = autocorrelation(envelopes)
+    low, high = int(60 * FRAMES_HZ / RATES[1]), min(int(60 * FRAMES_HZ / RATES[0]), int(0.6 * len(r)))
+    lags = np.arange(low, high)
+    peaks = lags[(r[low:high] >= r[low - 1 : high - 1]) & (r[low:high] > r[low + 1 : high + 1])]
+    if not len(peaks) or r[peaks].max() <= 0:
+        return 0.0, 0.0
+    best = int(peaks[np.argmax(r[peaks])])
+    best = int(peaks[r[peaks] > 0.85 * r[best]][0])
+    bend = r[best - 1] - 2 * r[best] + r[best + 1]
+    return best + 0.5 * float(r[best - 1] - r[best + 1]) / min(float(bend), -1e-12), float(r[best])
+
+
+def sequence(envelope: Floats, period: float) -> list[tuple[str, float]]:
+    """Kinds and places (frames) of the sounds along `envelope`."""
+    e = envelope - np.median(envelope)
+    e /= max(float(np.percentile(e, 97)), 1e-12)
+    inner = e[1:-1]
+    peaks = 1 + np.flatnonzero((inner >= e[:-2]) & (inner > e[2:]) & (inner > 0.1))
+    if len(peaks) < 3:
+        return []
+    systole = systole_of(e, period)
+    spread = 0.035 * FRAMES_HZ
+    expected = np.array([systole, period - systole])  # S1 to S2, S2 to S1
+    best = np.repeat(e[peaks][:, None], 2, axis=1)  # a sequence may start anywhere, with S1 (0) or S2 (1)
+    came: dict[tuple[int, int], tuple[int, int]] = {}
+    for j in range(1, len(peaks)):
+        interval = peaks[j] - peaks[:j]
+        for kind in (0, 1):
+            before = 1 - kind
+            misfit = (interval - expected[before]) / (spread * (1 if before == 0 else 2))
+            score = best[:j, before] - 0.25 * misfit**2
+            i = int(np.argmax(score))
+            if score[i] > 0:
+                best[j, kind] += score[i]
+                came[j, kind] = (i, before)
+    at: tuple[int, int] | None = tuple(int(v) for v in np.unravel_index(np.argmax(best), best.shape))  # type: ignore[assignment]
+    found = []
+    while at is not None:
+        found.append((("S1", "S2")[at[1]], centre(e, int(peaks[at[0]]))))
+        at = came.get(at)
+    return found[::-1]
+
+
+def systole_of(e: Floats, period: float) -> float:
+    """Give the lag of S1 to S2: the envelope's best short lag, near what heart rate lets expect."""
+    r = autocorrelation(e[:, None])
+    lags = np.arange(int(0.16 * FRAMES_HZ), max(int(0.58 * period), int(0.16 * FRAMES_HZ) + 2))
+    # Systole shortens with rate: about 0.42 - 0.0019 s per beat a minute of S1 to S2 (after Weissler 1968).
+    usual = (0.42 - 0.0014 * 60 * FRAMES_HZ / period) * FRAMES_HZ
+    usual = min(max(usual, 0.16 * FRAMES_HZ), 0.5 * period)
+    return float(lags[np.argmax(r[lags] - 0.5 * ((lags - usual) / (0.08 * FRAMES_HZ)) ** 2 * 0.2)])
+
+
+def centre(e: Floats, at: int) -> float:
+    """Give the summit of the parabola through a peak and its neighbours."""
+    bend = float(e[at - 1] - 2 * e[at] + e[at + 1])
+    return at + (0.5 * float(e[at - 1] - e[at + 1]) / bend if bend < 0 else 0.0)

@@ -1,0 +1,175 @@
+"""Train the stethoscope's mask: `python -m training.auscultation [--data FOLDER]`, fixed seed, under an hour on a CPU.
+
+Loss: residual to clean in dB, plus 8 x the error of compressed magnitudes (which protects murmurs and crackles),
+plus what is made worse than the input counted again.
+"""
+
+import argparse
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+from torch import Tensor, nn
+
+from agent.dsp.auscultation_mask import (
+    BANDS,
+    BINS,
+    FRAME,
+    FRAMES_HZ,
+    HOP,
+    LEVEL_S,
+    MODES,
+    RISE,
+    SMOOTHING_S,
+    TINY,
+    WINDOW,
+    band_matrix,
+)
+from training.mixing import Pools, make_pools, mixture
+
+UNITS = 96
+BATCH = 24
+SKIPPED = int(0.5 * FRAMES_HZ) * HOP  # the start-up is not scored
+COMPRESSION = 0.3
+LOUDEST_DB = 30.0  # a residual this far below the clean sound is good enough
+WEIGHTS = Path(__file__).parent.parent / "agent" / "dsp" / "weights" / "auscultation.npz"
+
+
+def spectra_of(x: NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Spectra of the frames the denoiser sees, (batch, samples) to (batch, frames, 129)."""
+    padded = np.pad(x, ((0, 0), (FRAME - HOP, 0)))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME, axis=1)[:, ::HOP]
+    return np.fft.rfft(frames * WINDOW)
+
+
+def features_of(spectra: NDArray[np.complex128]) -> NDArray[np.float64]:
+    """Agree with agent.dsp.auscultation_mask.Features, over whole batches at once."""
+    x = np.log10((spectra.real**2 + spectra.imag**2) @ band_matrix() + TINY)
+    kept = 1 - 1 / (LEVEL_S * FRAMES_HZ)
+    b, a = [1 - kept], [1, -kept]
+    level = lfilter(b, a, x.mean(axis=2), axis=1) / lfilter(b, a, np.ones(x.shape[:2]), axis=1)
+    step = 1 / (SMOOTHING_S * FRAMES_HZ)
+    smooth, _ = lfilter([step], [1, step - 1], x, axis=1, zi=(1 - step) * x[:, :1])
+    rise = RISE * np.arange(x.shape[1])[None, :, None]
+    start = x[:, :1] + RISE  # the tracker may rise once before it first meets the smoothed power
+    minimum = np.minimum(np.minimum.accumulate(smooth - rise, axis=1), start) + rise
+    return np.concatenate([x - level[:, :, None], x - minimum], axis=2)
+
+
+class Network(nn.Module):
+    """What TrainedMask computes, for training."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dense = nn.Linear(2 * BANDS + len(MODES), UNITS)
+        self.recurrent = nn.GRU(UNITS, UNITS, batch_first=True)
+        self.gain = nn.Linear(UNITS, BINS)
+
+    def forward(self, features: Tensor, mode: Tensor) -> Tensor:
+        """Give gains (batch, frames, 129) from features and one-hot modes (batch, 3)."""
+        modes = mode[:, None, :].expand(-1, features.shape[1], -1)
+        hidden = torch.relu(self.dense(torch.cat([features, modes], dim=2)))
+        state, _ = self.recurrent(hidden)
+        return torch.sigmoid(self.gain(state))
+
+    def exported(self) -> dict[str, NDArray[np.float16]]:
+        """Weights as TrainedMask names them."""
+        named = {
+            "dense_w": self.dense.weight, "dense_b": self.dense.bias,
+            "input_w": self.recurrent.weight_ih_l0, "input_b": self.recurrent.bias_ih_l0,
+            "state_w": self.recurrent.weight_hh_l0, "state_b": self.recurrent.bias_hh_l0,
+            "gain_w": self.gain.weight, "gain_b": self.gain.bias,
+        }  # fmt: skip
+        return {name: value.detach().numpy().astype(np.float16) for name, value in named.items()}
+
+
+def sound_of(spectra: Tensor) -> Tensor:
+    """Overlap-add, (batch, frames, 129) to the samples complete after each frame: (batch, (frames - 3) * HOP)."""
+    pieces = torch.fft.irfft(spectra, FRAME) * torch.from_numpy(WINDOW * (2 * HOP / FRAME)).float()
+    parts = pieces.reshape(*pieces.shape[:2], FRAME // HOP, HOP)
+    frames = parts.shape[1]
+    total = sum(parts[:, 3 - i : frames - i, i] for i in range(FRAME // HOP))
+    assert isinstance(total, Tensor)
+    return total.flatten(1)
+
+
+def batch_of(rng: np.random.Generator, pools: Pools) -> tuple[Tensor, ...]:
+    """Draw a batch: features, modes, noisy and clean spectra, noisy and clean sound."""
+    drawn = [mixture(rng, pools) for _ in range(BATCH)]
+    clean, noisy = (np.array([d[i] for d in drawn]) for i in (1, 2))
+    x, s = spectra_of(noisy), spectra_of(clean)
+    mode = np.eye(len(MODES))[[d[0] for d in drawn]]
+    unit = np.sqrt((np.abs(s) ** 2).mean(axis=(1, 2), keepdims=True)) + 1e-12
+    features = features_of(x)
+    x, s = x / unit, s / unit
+    floats = [torch.from_numpy(v).float() for v in (features, mode)]
+    return (*floats, torch.from_numpy(x).to(torch.complex64), torch.from_numpy(s).to(torch.complex64))
+
+
+def loss_of(network: Network, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Give the loss, and per example the gain in dB and the mode."""
+    features, mode, noisy, clean = batch
+    gains = network(features, mode)
+    target, before, after = (sound_of(s)[:, SKIPPED:] for s in (clean, noisy, noisy * gains))
+    power = (target**2).sum(1)
+
+    def residual_db(sound: Tensor) -> Tensor:
+        return 10 * torch.log10(((sound - target) ** 2).sum(1) / power + 10 ** (-LOUDEST_DB / 10))
+
+    residual, unprocessed = residual_db(after), residual_db(before)
+    magnitude, wanted = (torch.clamp(s.abs(), min=1e-3) ** COMPRESSION for s in (noisy * gains, clean))
+    compressed = ((magnitude - wanted) ** 2).mean(dim=(1, 2))
+    worse = torch.relu(residual - unprocessed)
+    return (residual + 8 * compressed + worse).mean(), (unprocessed - residual).detach(), mode
+
+
+def train(pools: Pools, seed: int, steps: int) -> Network:
+    """Train for `steps`, saying every 100 what is gained per mode."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed + 1)
+    network = Network()
+    optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps, pct_start=0.05)
+    began = time.monotonic()
+    gained: list[NDArray[np.float64]] = []
+    for step in range(1, steps + 1):
+        batch = batch_of(rng, pools)
+        loss, gain_db, mode = loss_of(network, batch)
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        schedule.step()
+        gained.append(np.array([float(gain_db[mode[:, i] > 0].mean()) for i in range(len(MODES))]))
+        if step % 100 == 0:
+            means = np.nanmean(gained[-100:], axis=0).round(2)
+            said = ", ".join(f"{m} {g:+.2f}" for m, g in zip(MODES, means, strict=True))
+            print(f"step {step}, {time.monotonic() - began:.0f} s: dB gained {said}", flush=True)
+    return network
+
+
+def main() -> None:
+    """Train and write the weights."""
+    parser = argparse.ArgumentParser(prog="python -m training.auscultation", description=__doc__)
+    default = Path(os.environ.get("BESACE_DATA", "../shared/data")) / "pcg"
+    parser.add_argument("--data", type=Path, default=default, help="folder with physionet2016 and hls_cmds")
+    parser.add_argument("--synthetic", action="store_true", help="use no recordings at all")
+    parser.add_argument("--seed", type=int, default=20250101)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--pool", type=int, default=1500, help="synthetic hearts, lungs and half the noises")
+    parser.add_argument("--out", type=Path, default=WEIGHTS)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(mode=True)
+    pools = make_pools(np.random.default_rng(given.seed), None if given.synthetic else given.data, given.pool)
+    network = train(pools, given.seed, given.steps)
+    np.savez_compressed(given.out, **network.exported())
+    print(f"{given.out}: {given.out.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Mixtures to train on: pools of clean sounds and noises, drawn, coloured, levelled and added anew each time."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+
+from agent.dsp.auscultation_mask import MODES
+from training.body_sounds import FS_HZ, Floats, between, equalised, heart, lung
+from training.recordings import shippable
+from training.room_noises import noise
+
+CLIP_S = 8.0
+EXAMPLE_S = 6.0
+RECORDED = {"heart": 0.35, "lung": 0.4}  # share of targets that are recordings, the others are synthetic
+SHARES = (0.46, 0.42, 0.12)  # of the modes
+SNR_DB = (-8.0, 22.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Pools:
+    """Sounds of unit power at 4 kHz to draw from."""
+
+    hearts: list[Floats]
+    lungs: list[Floats]
+    recorded_hearts: list[Floats]
+    recorded_lungs: list[Floats]
+    noises: list[Floats]
+
+
+def make_pools(rng: Generator, data: Path | None, each: int) -> Pools:
+    """Synthesise `each` clips of every kind; `data`: the folder of shippable recordings, None for synthesis alone."""
+    recorded = shippable(data) if data is not None else ([], [])
+    return Pools(
+        [heart(rng, CLIP_S)[0] for _ in range(each)],
+        [lung(rng, CLIP_S) for _ in range(each)],
+        *recorded,
+        [noise(rng, CLIP_S) for _ in range(2 * each)],
+    )
+
+
+def excerpt(rng: Generator, pool: list[Floats], depth_db: float) -> Floats:
+    """Take a piece of one of `pool`, give it another colour and sometimes another speed."""
+    n = int(EXAMPLE_S * FS_HZ)
+    x = pool[rng.integers(len(pool))]
+    speed = between(rng, 0.8, 1.25) if rng.random() < 0.5 else 1.0
+    needed = int(n * speed) + 2
+    if len(x) < needed:
+        x = np.tile(x, needed // len(x) + 1)
+    start = rng.integers(len(x) - needed + 1)
+    x = x[start : start + needed]
+    if speed != 1:
+        x = np.interp(np.arange(n) * speed, np.arange(needed), x)
+    x = equalised(rng, x[:n], depth_db)
+    return x / (x.std() + 1e-9)
+
+
+def body(rng: Generator, pools: Pools, kind: str) -> Floats:
+    """Take a heart or a lung, recorded or synthetic."""
+    real, made = (pools.recorded_hearts, pools.hearts) if kind == "heart" else (pools.recorded_lungs, pools.lungs)
+    recorded = bool(real) and rng.random() < RECORDED[kind]
+    return excerpt(rng, real if recorded else made, 3.0 if recorded else 1.0)
+
+
+def mixture(rng: Generator, pools: Pools) -> tuple[int, Floats, Floats]:
+    """Give a mode's number, the clean sound and the noisy one, both of 6 s."""
+    mode = int(rng.choice(len(MODES), p=SHARES))
+    if MODES[mode] == "wide":
+        clean = body(rng, pools, "heart") + between(rng, 0.1, 10) * body(rng, pools, "lung")
+        clean /= clean.std()
+    else:
+        clean = body(rng, pools, MODES[mode])
+    dirt = excerpt(rng, pools.noises, 1.5)
+    if rng.random() < 0.2:  # it begins or ends while one listens
+        turn = rng.integers(len(dirt))
+        dirt[slice(turn) if rng.random() < 0.5 else slice(turn, None)] *= 10 ** (-rng.uniform(5, 40) / 20)
+        dirt /= dirt.std() + 1e-9
+    snr_db = 45.0 if rng.random() < 0.05 else rng.uniform(*SNR_DB)
+    level = 10 ** (rng.uniform(-45, -15) / 20)
+    return mode, level * clean, level * (clean + 10 ** (-snr_db / 20) * dirt)
