@@ -4,14 +4,30 @@ A decoder is pure: bytes and their arrival time in, model objects out. A driver 
 transport (serial port, radio link, sound card), feeds a decoder and hands what comes out to its sink.
 """
 
-from collections.abc import Callable
+import asyncio
+import time
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from agent.model import Gap, Instrument, InstrumentEvent, Reading, SampleBlock, Scan, Stream
+from agent.errors import InstrumentError, InstrumentReason
+from agent.model import Gap, Instrument, InstrumentEvent, InstrumentState, Reading, SampleBlock, Scan, Stream
 
 Item = SampleBlock | Gap | Reading | InstrumentEvent | Scan
 Sink = Callable[[Item], None]
+NowNs = Callable[[], int]
+
+SILENCE_S = 2.0
+
+
+def boot_ns() -> int:
+    """Nanoseconds since boot, suspend included: the clock of every `t_ns`."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def silence_limit_s(period_s: float) -> float:
+    """How long an instrument that speaks every `period_s` may be silent before its link counts as dead."""
+    return 2 * period_s + SILENCE_S
 
 
 @dataclass(slots=True)
@@ -36,6 +52,9 @@ class Decoder(Protocol):
     def feed(self, channel: str, data: bytes, t_ns: int) -> list[Item]:
         """Take bytes that arrived on `channel` at `t_ns`; never raises on their content."""
 
+    def resume(self) -> None:
+        """A new link follows a lost one: forget the cut frame, let the next samples open with a Gap."""
+
 
 class Driver(Protocol):
     """An instrument at work: runs until cancelled; raises InstrumentError when its link is gone."""
@@ -48,3 +67,49 @@ class Driver(Protocol):
 
     async def run(self, sink: Sink) -> None:
         """Connect, then hand everything to `sink` until the link is lost or the task is cancelled."""
+
+
+class Announcer:
+    """What drivers of every transport share: hands items on, says state changes once, notices silence."""
+
+    def __init__(self, key: str, sink: Sink, now_ns: NowNs = boot_ns) -> None:
+        self._key = key
+        self._sink = sink
+        self._now_ns = now_ns
+        self._state: InstrumentState | None = None
+        self._heard_s = 0.0
+
+    def state(self, state: InstrumentState) -> None:
+        """Say a state that differs from the last one."""
+        if state is not self._state:
+            self._state = state
+            self._sink(InstrumentEvent(self._key, self._now_ns(), state))
+
+    def event(self, what: str, detail: str) -> None:
+        """Say something that is neither state nor value."""
+        self._sink(InstrumentEvent(self._key, self._now_ns(), what=what, detail=detail))
+
+    def items(self, items: Iterable[Item]) -> None:
+        """Hand on what a decoder gave; the first samples mean MEASURING."""
+        for item in items:
+            self._heard_s = asyncio.get_running_loop().time()
+            if isinstance(item, SampleBlock):
+                self.state(InstrumentState.MEASURING)
+            self._sink(item)
+
+    async def watch(self, ended: asyncio.Future[str], period_s: float | None) -> None:
+        """Raise InstrumentError once `ended` says why the link is gone, or after too long a silence.
+
+        `period_s`: how often the instrument speaks; None when it may be silent for ever.
+        """
+        loop = asyncio.get_running_loop()
+        self._heard_s = loop.time()
+        limit_s = silence_limit_s(period_s) if period_s is not None else None
+        left_s = limit_s
+        while not (await asyncio.wait((ended,), timeout=left_s))[0]:
+            if limit_s is not None:
+                left_s = self._heard_s + limit_s - loop.time()
+                if left_s <= 0:
+                    self.state(InstrumentState.SILENT)
+                    raise InstrumentError(InstrumentReason.SILENT, f"nothing for {limit_s:.1f} s")
+        raise InstrumentError(InstrumentReason.LINK_LOST, ended.result())

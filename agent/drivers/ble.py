@@ -1,0 +1,304 @@
+"""Bluetooth Low Energy: the only importer of bleak. One radio, one lock, one client per connection.
+
+Measured on bluetoothd 5.66: it can die without bleak noticing, and a read that needs pairing can hang for 200 s. So
+every operation has a timeout, every stream a silence limit, and scanning and connecting never overlap.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import importlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from bleak import BleakClient, BleakScanner
+from bleak.backends.characteristic import BleakGATTCharacteristic
+from bleak.backends.client import BaseBleakClient
+from bleak.backends.descriptor import BleakGATTDescriptor
+from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementData, BaseBleakScanner
+from bleak.backends.service import BleakGATTService, BleakGATTServiceCollection
+from bleak.exc import BleakError
+from bleak_retry_connector import BleakClientWithServiceCache, establish_connection
+
+from agent.drivers.base import Announcer, Decoder, NowNs, Sink, boot_ns
+from agent.errors import InstrumentError, InstrumentReason
+from agent.model import Instrument, InstrumentState, Stream
+
+__all__ = [
+    "AdvertisementData",
+    "BLEDevice",
+    "BaseBleakClient",
+    "BaseBleakScanner",
+    "BleDriver",
+    "BleakError",
+    "BleakGATTCharacteristic",
+    "BleakGATTDescriptor",
+    "BleakGATTService",
+    "BleakGATTServiceCollection",
+    "Profile",
+    "Radio",
+]
+
+_log = logging.getLogger(__name__)
+
+OPERATION_S = 5.0
+CONNECT_S = 20.0
+SCAN_S = 3.0  # one scan window ...
+REST_S = 1.0  # ... and the pause after it, so that running streams keep their air time
+BATTERY = "2a19"
+FIRMWARE = "2a26"
+SERIAL = "2a25"
+
+
+def uuid(short: str) -> str:
+    """The 128-bit form of a 16-bit UUID; a long one as it is."""
+    return short.lower() if len(short) > 4 else f"0000{short.lower()}-0000-1000-8000-00805f9b34fb"
+
+
+@contextlib.asynccontextmanager
+async def _mapped(what: str, seconds: float) -> AsyncIterator[None]:
+    """Bound an operation in time and turn its library's errors into ours."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise InstrumentError(InstrumentReason.LINK_LOST, f"{what}: no answer in {seconds:g} s") from error
+    except (BleakError, EOFError, OSError) as error:
+        text = str(error) or type(error).__name__
+        unpaired = any(word in text for word in ("uthentication", "ncryption", "uthoriz"))
+        reason = InstrumentReason.NOT_PAIRED if unpaired else InstrumentReason.LINK_LOST
+        raise InstrumentError(reason, f"{what}: {text}") from error
+
+
+class Radio:
+    """The one owner of the Bluetooth adapter: looks out for wanted addresses, connects one at a time.
+
+    `scanner` and `client` are bleak backends, None for the platform's own.
+    """
+
+    def __init__(
+        self,
+        scanner: type[BaseBleakScanner] | None = None,
+        client: type[BaseBleakClient] | None = None,
+        *,
+        close: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._scanner = scanner
+        self._client = client
+        self._close = close
+        self._adapter = asyncio.Lock()
+        self._wanted: dict[str, asyncio.Future[BLEDevice]] = {}
+        self._seen = asyncio.Event()
+        self._lookout: asyncio.Task[None] | None = None
+
+    @classmethod
+    def bluez(cls) -> Self:
+        """The machine's own adapter."""
+        return cls()
+
+    @classmethod
+    def bumble(cls, transport: str) -> Self:
+        """A virtual adapter reached over HCI, e.g. "tcp-client:127.0.0.1:9000" (demo and tests)."""
+        # Found by name: production code does not depend on the rig, which depends on this file.
+        rig = importlib.import_module("agent.drivers.simulated.radio")
+        host = rig.BumbleHost(transport)
+        return cls(host.scanner, host.client, close=host.close)
+
+    async def close(self) -> None:
+        """Stop looking out, let go of the adapter."""
+        if self._lookout:
+            self._lookout.cancel()
+            await asyncio.gather(self._lookout, return_exceptions=True)
+        if self._close:
+            await self._close()
+
+    async def find(self, address: str) -> BLEDevice:
+        """Wait until `address` advertises; raise InstrumentError(STACK_DOWN) when the adapter cannot scan."""
+        address = address.upper()
+        found = self._wanted.get(address)
+        if found is None:
+            found = self._wanted[address] = asyncio.get_running_loop().create_future()
+        if self._lookout is None or self._lookout.done():
+            self._lookout = asyncio.create_task(self._look_out(), name="radio lookout")
+        try:
+            return await asyncio.shield(found)
+        finally:
+            if self._wanted.get(address) is found:
+                del self._wanted[address]
+
+    async def _look_out(self) -> None:
+        while self._wanted:
+            self._seen.clear()
+            try:
+                async with self._adapter, asyncio.timeout(SCAN_S + OPERATION_S):
+                    backend: dict[str, Any] = {"backend": self._scanner} if self._scanner else {}
+                    async with BleakScanner(self._advertised, **backend):
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(self._seen.wait(), SCAN_S)
+            except (BleakError, EOFError, OSError) as error:
+                for waiting in self._wanted.values():
+                    if not waiting.done():
+                        waiting.set_exception(InstrumentError(InstrumentReason.STACK_DOWN, f"scan: {error}"))
+                return
+            if not self._seen.is_set():
+                await asyncio.sleep(REST_S)
+            await asyncio.sleep(0)
+
+    def _advertised(self, device: BLEDevice, _data: AdvertisementData) -> None:
+        waiting = self._wanted.pop(device.address.upper(), None)
+        if waiting and not waiting.done():
+            waiting.set_result(device)
+            self._seen.set()
+
+    async def connect(self, device: BLEDevice, lost: Callable[[BleakClient], None]) -> BleakClient:
+        """Connect with a new client, alone on the adapter; `lost` is called when the link drops."""
+        backend: dict[str, Any] = {"backend": self._client} if self._client else {}
+        async with self._adapter, _mapped("connect", CONNECT_S):
+            return await establish_connection(
+                BleakClientWithServiceCache,
+                device,
+                device.name or device.address,
+                disconnected_callback=lost,
+                max_attempts=2,
+                **backend,
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What to do with a connected instrument: short or long UUIDs.
+
+    `period_s`: how often it speaks, None for one that speaks when it has measured; `episodic`: it connects only to
+    hand over a measurement and its going away is no fault.
+    """
+
+    notify: tuple[str, ...]
+    read: tuple[str, ...] = ()
+    write: tuple[tuple[str, bytes], ...] = ()
+    period_s: float | None = None
+    episodic: bool = False
+
+
+class BleDriver:
+    """Owns the link to the instrument at `address` and feeds `decoder` with its notifications.
+
+    A streaming instrument not heard of for `patience_s` is NOT_FOUND; an episodic one is waited for.
+    """
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        address: str,
+        decoder: Decoder,
+        profile: Profile,
+        radio: Radio,
+        *,
+        patience_s: float = 30.0,
+        now_ns: NowNs = boot_ns,
+    ) -> None:
+        self.instrument = instrument
+        self.decoder = decoder
+        self._address = address
+        self._profile = profile
+        self._radio = radio
+        self._patience_s = patience_s
+        self._now_ns = now_ns
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """The decoder's."""
+        return self.decoder.streams
+
+    async def run(self, sink: Sink) -> None:
+        """Find, connect, subscribe, hand on; an episodic instrument again and again."""
+        announcer = Announcer(self.instrument.key, sink, self._now_ns)
+        if not self._profile.episodic:
+            announcer.state(InstrumentState.CONNECTING)
+            await self._session(await self._found(), announcer)
+        while True:
+            announcer.state(InstrumentState.READY)
+            device = await self._radio.find(self._address)
+            try:
+                await self._session(device, announcer)
+            except InstrumentError as error:
+                if error.reason is not InstrumentReason.LINK_LOST:
+                    raise
+                _log.debug("instrument=%s went: %s", self.instrument.key, error.detail)
+
+    async def _found(self) -> BLEDevice:
+        try:
+            return await asyncio.wait_for(self._radio.find(self._address), self._patience_s)
+        except TimeoutError as error:
+            raise InstrumentError(InstrumentReason.NOT_FOUND, f"{self._address} does not advertise") from error
+
+    async def _session(self, device: BLEDevice, announcer: Announcer) -> None:
+        """One connection, to its end: always raises."""
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def lost(_client: BleakClient) -> None:
+            if not ended.done():
+                ended.set_result("disconnected")
+
+        client = await self._radio.connect(device, lost)
+        try:
+            self.decoder.resume()
+            await self._begin(client, announcer)
+            announcer.state(InstrumentState.READY)
+            asking = asyncio.create_task(self._ask(client, announcer), name=f"{self.instrument.key} identity")
+            try:
+                await announcer.watch(ended, self._profile.period_s)
+            finally:
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+        finally:
+            with contextlib.suppress(InstrumentError):
+                async with _mapped("disconnect", OPERATION_S):
+                    await client.disconnect()
+
+    async def _begin(self, client: BleakClient, announcer: Announcer) -> None:
+        def receiver(channel: str) -> Callable[[BleakGATTCharacteristic, bytearray], None]:
+            def received(_: BleakGATTCharacteristic, data: bytearray) -> None:
+                announcer.items(self.decoder.feed(channel, bytes(data), self._now_ns()))
+
+            return received
+
+        for channel in self._profile.read:
+            if (value := await self._value(client, channel)) is not None:
+                announcer.items(self.decoder.feed(channel, value, self._now_ns()))
+        for channel in self._profile.notify:
+            if client.services.get_characteristic(uuid(channel)) is None:
+                continue
+            async with _mapped(f"subscribe {channel}", OPERATION_S):
+                await client.start_notify(uuid(channel), receiver(channel))
+        for channel, command in self._profile.write:
+            async with _mapped(f"write {channel}", OPERATION_S):
+                await client.write_gatt_char(uuid(channel), command, response=True)
+
+    async def _ask(self, client: BleakClient, announcer: Announcer) -> None:
+        """Read once per connection what the instrument says of itself; each part may be missing."""
+        serial, firmware, battery = [await self._value(client, channel) for channel in (SERIAL, FIRMWARE, BATTERY)]
+        self.instrument = dataclasses.replace(
+            self.instrument,
+            serial=_text(serial) or self.instrument.serial,
+            firmware=_text(firmware) or self.instrument.firmware,
+        )
+        announcer.event("identity", f"serial={self.instrument.serial} firmware={self.instrument.firmware}")
+        if battery:
+            announcer.event("battery", str(battery[0]))
+
+    async def _value(self, client: BleakClient, channel: str) -> bytes | None:
+        if client.services.get_characteristic(uuid(channel)) is None:
+            return None
+        try:
+            async with _mapped(f"read {channel}", OPERATION_S):
+                return bytes(await client.read_gatt_char(uuid(channel)))
+        except InstrumentError as error:
+            _log.debug("instrument=%s %s", self.instrument.key, error)
+            return None
+
+
+def _text(value: bytes | None) -> str:
+    return value.decode("utf-8", "replace").strip("\0 ") if value else ""

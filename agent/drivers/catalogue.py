@@ -1,0 +1,207 @@
+"""The instruments a bag can carry: one row each, as data, and how to open one.
+
+Importing this file imports no radio, no port and no sound card: `open_driver` does, for the transport it needs.
+"""
+
+import importlib
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING, cast
+
+from agent.drivers.base import Decoder, Driver, NowNs, boot_ns
+from agent.errors import InstrumentError, InstrumentReason
+from agent.model import Instrument, Kind
+
+if TYPE_CHECKING:
+    from agent.drivers.ble import Radio
+    from agent.drivers.stethoscope import StethoscopeDecoder
+
+
+class Transport(Enum):
+    """How an instrument is reached."""
+
+    SERIAL = "serial"
+    BLE = "ble"
+    SOUND = "sound"
+
+
+NOT_CLINICAL = "Non clinique"
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What tells an instrument from others: parts of its /dev/serial/by-id name, of its radio name, its service."""
+
+    by_id: tuple[str, ...] = ()
+    radio_name: tuple[str, ...] = ()
+    service: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One kind of instrument.
+
+    `decoder` is "module:class", imported when opened; `site` the lead's or sensor site's name as screens print it;
+    `ce_class` the medical CE class or "Non clinique"; `multi_patient`: its maker allows several patients;
+    `essential`: a bag without it is not lendable; `tip` a key of display/fr.toml.
+    `period_s`: how often it speaks by itself, None when it may be silent for ever.
+    """
+
+    key: str
+    model: str
+    maker: str
+    transport: Transport
+    decoder: str
+    match: Match
+    site: str | None
+    ce_class: str
+    multi_patient: bool
+    essential: bool
+    kinds: tuple[Kind, ...]
+    tip: str
+    period_s: float | None = None
+    baud: int = 115200
+    parity: str = "N"
+    start: bytes = b""
+    notify: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+    write: tuple[tuple[str, bytes], ...] = ()
+    episodic: bool = False
+
+
+ROWS = (
+    Row(
+        key="and-ua651ble",
+        model="UA-651BLE",
+        maker="A&D Medical",
+        transport=Transport.BLE,
+        decoder="agent.drivers.gatt.blood_pressure:BloodPressureDecoder",
+        match=Match(radio_name=("A&D_UA-651",), service="1810"),
+        site="bras",
+        ce_class="IIa",
+        multi_patient=True,
+        essential=True,
+        kinds=(Kind.PRESSURE_SYSTOLIC, Kind.PRESSURE_DIASTOLIC, Kind.PRESSURE_MEAN, Kind.PULSE_RATE),
+        tip="tip_cuff_start",
+        notify=("2a35", "2a36"),
+        episodic=True,
+    ),
+    Row(
+        key="berry-bm1000",
+        model="BM1000",
+        maker="Shanghai Berry",
+        transport=Transport.BLE,
+        decoder="agent.drivers.berry:BciDecoder",
+        match=Match(radio_name=("BerryMed",), service="49535343-fe7d-4ae5-8fa9-9fafd205e455"),
+        site="doigt",
+        ce_class="IIb",
+        multi_patient=True,
+        essential=True,
+        kinds=(Kind.SPO2, Kind.PULSE_RATE),
+        tip="tip_finger_warm_still",
+        period_s=0.04,
+        notify=("49535343-1e4d-4bd9-ba61-23c647249616",),
+    ),
+    Row(
+        key="and-ut201ble",
+        model="UT-201BLE",
+        maker="A&D Medical",
+        transport=Transport.BLE,
+        decoder="agent.drivers.gatt.thermometer:ThermometerDecoder",
+        match=Match(radio_name=("A&D_UT201", "A&D_UT-201"), service="1809"),
+        site=None,
+        ce_class="IIa",
+        multi_patient=True,
+        essential=True,
+        kinds=(Kind.TEMPERATURE,),
+        tip="tip_thermometer_on",
+        notify=("2a1c",),
+        read=("2a1d",),
+        episodic=True,
+    ),
+    Row(
+        key="stethoscope",
+        model="USB stethoscope",
+        maker="any (USB Audio Class or line-in)",
+        transport=Transport.SOUND,
+        decoder="agent.drivers.stethoscope:StethoscopeDecoder",
+        match=Match(),
+        site=None,
+        ce_class=NOT_CLINICAL,
+        multi_patient=True,
+        essential=True,
+        kinds=(),
+        tip="tip_stethoscope_skin",
+        period_s=0.032,
+    ),
+    Row(
+        key="healthypi-4",
+        model="HealthyPi v4",
+        maker="ProtoCentral",
+        transport=Transport.SERIAL,
+        decoder="agent.drivers.healthypi:HealthyPi4Decoder",
+        match=Match(by_id=("Silicon_Labs_CP2102", "FTDI_FT231X")),
+        site="DI",
+        ce_class=NOT_CLINICAL,
+        multi_patient=True,
+        essential=False,
+        kinds=(Kind.HEART_RATE, Kind.RESPIRATION_RATE, Kind.SPO2, Kind.TEMPERATURE),
+        tip="tip_electrodes_moist",
+        period_s=0.016,
+    ),
+    Row(
+        key="badge-scanner",
+        model="USB-COM scanner",
+        maker="any (CDC-ACM)",
+        transport=Transport.SERIAL,
+        decoder="agent.drivers.scanner:ScannerDecoder",
+        match=Match(by_id=("Scanner", "Barcode", "Honeywell", "Datalogic", "Zebra")),
+        site=None,
+        ce_class=NOT_CLINICAL,
+        multi_patient=True,
+        essential=True,
+        kinds=(),
+        tip="tip_scan_badge",
+    ),
+)
+
+CATALOGUE = {row.key: row for row in ROWS}
+
+
+def decoder_for(row: Row) -> Decoder:
+    """A new decoder for an instrument of this kind."""
+    module, name = row.decoder.split(":")
+    return cast("Decoder", getattr(importlib.import_module(module), name)(row.key))
+
+
+def open_driver(key: str, where: str, *, radio: "Radio | None" = None, now_ns: NowNs = boot_ns) -> Driver:
+    """A driver for the instrument `key` at `where`: a port's path, a Bluetooth address, or "pcm:" and a socket's path.
+
+    Nothing is opened before its `run`. Raises InstrumentError(NOT_FOUND) for an unknown key, STACK_DOWN when a
+    Bluetooth instrument is given no radio.
+    """
+    row = CATALOGUE.get(key)
+    if row is None:
+        raise InstrumentError(InstrumentReason.NOT_FOUND, f"no instrument {key!r}; known: {', '.join(CATALOGUE)}")
+    instrument = Instrument(row.key, f"{row.maker} {row.model}")
+    decoder = decoder_for(row)
+    match row.transport:
+        case Transport.SERIAL:
+            from agent.drivers.serial_port import SerialDriver  # noqa: PLC0415
+
+            return SerialDriver(
+                instrument, where, decoder, baud=row.baud, parity=row.parity, period_s=row.period_s, start=row.start,
+                now_ns=now_ns,
+            )  # fmt: skip
+        case Transport.BLE:
+            from agent.drivers.ble import BleDriver, Profile  # noqa: PLC0415
+
+            if radio is None:
+                raise InstrumentError(InstrumentReason.STACK_DOWN, f"{key} needs a Bluetooth radio")
+            profile = Profile(row.notify, row.read, row.write, row.period_s, row.episodic)
+            return BleDriver(instrument, where, decoder, profile, radio, now_ns=now_ns)
+        case Transport.SOUND:
+            from agent.drivers.audio import SocketSource, SoundDriver  # noqa: PLC0415
+
+            source = SocketSource(where.removeprefix("pcm:"), now_ns)
+            return SoundDriver(instrument, source, cast("StethoscopeDecoder", decoder), now_ns=now_ns)

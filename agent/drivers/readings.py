@@ -1,0 +1,92 @@
+# Ref: plausible ranges: the widest a bedside monitor displays (ISO 80601-2-61 oximeters, 2-30 sphygmomanometers,
+# 2-56 clinical thermometers), not normal values.
+"""How decoders make readings: unit by kind, plausible range by kind, repeated values thinned out."""
+
+from agent.drivers.base import DecoderCounters
+from agent.model import Kind, NoValue, Reading, ReadingQuality, Unit
+
+UNIT = {
+    Kind.PRESSURE_SYSTOLIC: Unit.MMHG,
+    Kind.PRESSURE_DIASTOLIC: Unit.MMHG,
+    Kind.PRESSURE_MEAN: Unit.MMHG,
+    Kind.TEMPERATURE: Unit.DEGC,
+    Kind.SPO2: Unit.PERCENT,
+    Kind.PULSE_RATE: Unit.PER_MIN,
+    Kind.HEART_RATE: Unit.PER_MIN,
+    Kind.RESPIRATION_RATE: Unit.PER_MIN,
+    Kind.PERFUSION_INDEX: Unit.PERCENT,
+    Kind.GLUCOSE: Unit.MG_PER_DL,
+    Kind.WEIGHT: Unit.KG,
+}
+
+PLAUSIBLE = {
+    Kind.PRESSURE_SYSTOLIC: (40.0, 280.0),
+    Kind.PRESSURE_DIASTOLIC: (20.0, 200.0),
+    Kind.PRESSURE_MEAN: (30.0, 240.0),
+    Kind.TEMPERATURE: (30.0, 43.0),
+    Kind.SPO2: (50.0, 100.0),
+    Kind.PULSE_RATE: (25.0, 300.0),
+    Kind.HEART_RATE: (20.0, 300.0),
+    Kind.RESPIRATION_RATE: (3.0, 80.0),
+    Kind.PERFUSION_INDEX: (0.02, 30.0),
+    Kind.GLUCOSE: (10.0, 600.0),
+    Kind.WEIGHT: (1.0, 350.0),
+}
+
+
+class Readings:
+    """Makes one instrument's readings; a value outside its plausible range is marked, counted and kept."""
+
+    def __init__(self, instrument: str, counters: DecoderCounters) -> None:
+        self._instrument = instrument
+        self._counters = counters
+        self._said: dict[Kind, tuple[int, object]] = {}
+
+    def value(
+        self,
+        kind: Kind,
+        t_ns: int,
+        value: int,
+        exponent: int = 0,
+        *,
+        quality: ReadingQuality = ReadingQuality.GOOD,
+        site: str | None = None,
+        instrument_time: str | None = None,
+        group: int = 0,
+        flags: tuple[str, ...] = (),
+    ) -> Reading:
+        """A number: `value * 10**exponent` in the kind's unit."""
+        number: float = value / 10**-exponent if exponent < 0 else float(value * 10**exponent)
+        low, high = PLAUSIBLE[kind]
+        if not low <= number <= high:
+            self._counters.implausible += 1
+            quality = ReadingQuality.IMPLAUSIBLE
+        return Reading(
+            self._instrument, kind, UNIT[kind], t_ns, value, exponent, quality,
+            site=site, instrument_time=instrument_time, group=group, flags=flags,
+        )  # fmt: skip
+
+    def missing(
+        self,
+        kind: Kind,
+        t_ns: int,
+        reason: NoValue,
+        *,
+        site: str | None = None,
+        instrument_time: str | None = None,
+        group: int = 0,
+        flags: tuple[str, ...] = (),
+    ) -> Reading:
+        """No number, with the reason."""
+        return Reading(
+            self._instrument, kind, UNIT[kind], t_ns, None, 0, ReadingQuality.NONE, reason,
+            site=site, instrument_time=instrument_time, group=group, flags=flags,
+        )  # fmt: skip
+
+    def due(self, kind: Kind, said: object, frame: int, every: int) -> bool:
+        """Whether a value that every frame repeats is worth a reading: it changed, or `every` frames have passed."""
+        last = self._said.get(kind)
+        if last is not None and last[1] == said and frame - last[0] < every:
+            return False
+        self._said[kind] = (frame, said)
+        return True

@@ -1,0 +1,112 @@
+"""Serial ports: the only importer of `serial`. One port, one driver, held exclusively, read by the event loop."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import serial
+
+from agent.drivers.base import Announcer, Decoder, NowNs, Sink, boot_ns
+from agent.errors import InstrumentError, InstrumentReason
+from agent.model import Instrument, InstrumentState, Stream
+
+READ_SIZE = 65536
+POLL_S = 0.25
+
+
+class SerialDriver:
+    """Owns the port at `path` (best under /dev/serial/by-id) and feeds `decoder` with what arrives.
+
+    `period_s`: how often the instrument speaks, None when it may be silent for ever (a scanner). `start`: bytes that
+    make it speak. Waits `patience_s` for an absent port, then raises NOT_FOUND.
+    """
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        path: str,
+        decoder: Decoder,
+        *,
+        baud: int = 115200,
+        parity: str = serial.PARITY_NONE,
+        period_s: float | None = None,
+        start: bytes = b"",
+        patience_s: float = 30.0,
+        now_ns: NowNs = boot_ns,
+    ) -> None:
+        self.instrument = instrument
+        self.decoder = decoder
+        self._path = Path(path)
+        self._baud = baud
+        self._parity = parity
+        self._period_s = period_s
+        self._start = start
+        self._patience_s = patience_s
+        self._now_ns = now_ns
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """The decoder's."""
+        return self.decoder.streams
+
+    async def run(self, sink: Sink) -> None:
+        """Wait for the port, open it, read until it is gone or silent for too long."""
+        announcer = Announcer(self.instrument.key, sink, self._now_ns)
+        announcer.state(InstrumentState.CONNECTING)
+        await self._present()
+        port = self._open()
+        try:
+            self.decoder.resume()
+            announcer.state(InstrumentState.READY)
+            await self._read(port, announcer)
+        finally:
+            port.close()
+
+    async def _present(self) -> None:
+        for _ in range(max(1, round(self._patience_s / POLL_S))):
+            if self._path.exists():
+                return
+            await asyncio.sleep(POLL_S)
+        raise InstrumentError(InstrumentReason.NOT_FOUND, f"{self._path} is absent")
+
+    def _open(self) -> serial.Serial:
+        try:
+            port = serial.Serial(
+                str(self._path), self._baud, parity=self._parity, timeout=0, write_timeout=1, exclusive=True
+            )
+            port.reset_input_buffer()
+            if self._start:
+                port.write(self._start)
+        except serial.SerialException as error:
+            busy = "lock" in str(error)
+            reason = InstrumentReason.BUSY if busy else InstrumentReason.CANNOT_OPEN
+            raise InstrumentError(reason, f"{self._path}: {error}") from error
+        except OSError as error:
+            raise InstrumentError(InstrumentReason.CANNOT_OPEN, f"{self._path}: {error}") from error
+        return port
+
+    async def _read(self, port: serial.Serial, announcer: Announcer) -> None:
+        loop = asyncio.get_running_loop()
+        fd = port.fileno()
+        ended: asyncio.Future[str] = loop.create_future()
+
+        def readable() -> None:
+            try:
+                data = os.read(fd, READ_SIZE)
+            except BlockingIOError:
+                return
+            except OSError as error:  # EIO: unplugged
+                data, why = b"", str(error)
+            else:
+                why = "end of file"
+            if data:
+                announcer.items(self.decoder.feed("serial", data, self._now_ns()))
+            elif not ended.done():
+                loop.remove_reader(fd)
+                ended.set_result(why)
+
+        loop.add_reader(fd, readable)
+        try:
+            await announcer.watch(ended, self._period_s)
+        finally:
+            loop.remove_reader(fd)

@@ -1,0 +1,82 @@
+# Ref: our own framing of a sound source on a socket: u64 index of the first sample, u32 count, int16 samples, all
+# little endian, 16 kHz. (A sound card gives `take` its index and samples directly.)
+"""The stethoscope: 16 kHz sound, decimated to 4 kHz in integers."""
+
+import struct
+
+import numpy as np
+
+from agent.drivers.base import DecoderCounters, Item
+from agent.drivers.decimate import FACTOR, Decimator
+from agent.drivers.pace import Track
+from agent.model import GapReason, Samples, Signal, Stream
+
+SOURCE_FS_HZ = 16_000
+FS_HZ = SOURCE_FS_HZ / FACTOR
+HEADER = struct.Struct("<QI")
+MOST = SOURCE_FS_HZ  # samples in a frame: a second; more is damage
+FULL_SCALE = 1 / 32768
+
+
+class StethoscopeDecoder:
+    """One stream at 4 kHz, unit 1 = full scale; what the source's index skips is a Gap."""
+
+    def __init__(self, instrument: str) -> None:
+        self.counters = DecoderCounters()
+        self._track = Track(Stream(f"{instrument}.sound", Signal.SOUND, instrument, FS_HZ, FULL_SCALE, "1"))
+        self._decimator = Decimator()
+        self._buffer = bytearray()
+        self._next_out: int | None = None
+        self._next_in: int | None = None
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """The sound."""
+        return self._track.streams
+
+    def resume(self) -> None:
+        """Forget the cut frame; the next samples open with a Gap."""
+        self._buffer.clear()
+        self._decimator.reset()
+        self._next_in = self._next_out = None
+        self._track.resume()
+
+    @property
+    def lost_sync(self) -> bool:
+        """Whether the bytes are no frames: nothing more will come of this connection."""
+        return len(self._buffer) >= HEADER.size and HEADER.unpack_from(self._buffer)[1] > MOST
+
+    def feed(self, channel: str, data: bytes, t_ns: int) -> list[Item]:
+        """Take bytes from the socket."""
+        del channel
+        buffer = self._buffer
+        buffer += data
+        items: list[Item] = []
+        while len(buffer) >= HEADER.size and not self.lost_sync:
+            index, n = HEADER.unpack_from(buffer)
+            size = HEADER.size + 2 * n
+            if len(buffer) < size:
+                break
+            samples = np.frombuffer(bytes(buffer[HEADER.size : size]), "<i2").astype(np.int32)
+            del buffer[:size]
+            items += self.take(index, samples, t_ns)
+        return items
+
+    def take(self, index: int, samples: Samples, t_ns: int) -> list[Item]:
+        """Take 16 kHz samples whose first has the source's index `index`, arrived at `t_ns`."""
+        if self._next_in is not None and index < self._next_in:
+            self.counters.damaged += 1  # repeated or from before: the source began anew without saying so
+            self.counters.skipped_bytes += 2 * len(samples)
+            return []
+        self.counters.frames += 1
+        self._next_in = index + len(samples)
+        first, out = self._decimator.push(index, samples)
+        items: list[Item] = []
+        if not len(out):
+            return items
+        if self._next_out is not None:
+            items += self._track.skip(first - self._next_out, GapReason.OVERRUN)
+        self._next_out = first + len(out)
+        # The last output stands for a sample that is older than the newest input by what the filter looks ahead.
+        ahead_ns = (self._next_in - 1 - FACTOR * (self._next_out - 1)) * 1_000_000_000 // SOURCE_FS_HZ
+        return [*items, *self._track.take(out, t_ns - ahead_ns)]
