@@ -1,0 +1,271 @@
+"""Both pages over synthetic signals, without an agent: for tests, and for a look by a person.
+
+    python -m tests.display.preview
+
+prints two addresses and runs until Ctrl-C; the doctor's code is 4821.
+"""
+
+import asyncio
+import contextlib
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+
+from agent.display.board import Board, Card, LinkState, StreamView
+from agent.display.page import serve_nurse
+from agent.display.words import Words
+from agent.model import (
+    Analysis,
+    InstrumentEvent,
+    InstrumentState,
+    Kind,
+    NoValue,
+    Quality,
+    Rate,
+    Reading,
+    Signal,
+    Stream,
+    Trace,
+    Unit,
+    Visit,
+)
+from hub.page import serve_doctor
+
+CODE = "4821"
+STREAMS = (
+    Stream("ecg", Signal.ECG, "healthypi", 125.0, 0.001, "mV", lead="DII", mdc=131330),
+    Stream("pleth", Signal.PLETH, "berry", 100.0, 1.0, "1"),
+    Stream("sound", Signal.SOUND, "stethoscope", 4000.0, 1 / 32768, "1", lead="aortic"),
+)
+VIEWS = {
+    "ecg": StreamView(mode="monitor", band_hz=(0.5, 40.0)),
+    "sound": StreamView(mode="heart"),
+}
+CARDS = (
+    Card("healthypi", "ecg", clinical=False),
+    Card("berry", "oximeter"),
+    Card("cuff", "pressure"),
+    Card("thermometer", "thermometer"),
+    Card("stethoscope", "stethoscope"),
+    Card("meter", "glucose"),
+)
+BEAT_S = 60 / 72
+
+
+def bump(phase: np.ndarray, at: float, width: float, height: float) -> np.ndarray:
+    return height * np.exp(-(((phase - at) / width) ** 2))
+
+
+def signal(stream: str, t: np.ndarray) -> np.ndarray:
+    """A plausible shape at the times `t`, in the stream's unit."""
+    p = t % BEAT_S
+    if stream == "ecg":
+        waves = (
+            (0.16, 0.025, 0.12),
+            (0.265, 0.009, -0.12),
+            (0.29, 0.010, 1.15),
+            (0.315, 0.010, -0.25),
+            (0.52, 0.05, 0.28),
+        )
+        return sum(bump(p, *w) for w in waves)
+    if stream == "pleth":
+        return 40 + bump(p, 0.25, 0.085, 34) + bump(p, 0.48, 0.11, 14) + 2 * np.sin(2 * math.pi * t / 4)
+    tone = np.sin(2 * math.pi * 55 * t) + 0.6 * np.sin(2 * math.pi * 83 * t)
+    return 0.15 * tone * (bump(p, 0.34, 0.035, 1.0) + bump(p, 0.62, 0.025, 0.7)) + 0.002 * np.sin(911 * t)
+
+
+@dataclass
+class Patient:
+    """Feeds a board with blocks of 50 ms; `silent` stops everything, `asystole` the heart alone."""
+
+    board: Board
+    now_ns: Callable[[], int] = time.monotonic_ns
+    silent: bool = False
+    asystole: bool = False
+    index: dict[str, int] = field(default_factory=dict)
+    begun_ns: int = 0
+
+    def begin(self) -> None:
+        self.begun_ns = self.now_ns()
+        self.board.describe(STREAMS, VIEWS, CARDS)
+        for key, state in (
+            ("healthypi", InstrumentState.MEASURING), ("berry", InstrumentState.MEASURING),
+            ("cuff", InstrumentState.READY), ("thermometer", InstrumentState.READY),
+            ("stethoscope", InstrumentState.MEASURING), ("meter", InstrumentState.OFF),
+        ):  # fmt: skip
+            self.board.feed(InstrumentEvent(key, self.begun_ns, state))
+
+    def readings(self) -> None:
+        """The spot values of a visit, and the oximeter's own numbers."""
+        now = self.now_ns()
+        for kind, unit, value in (
+            (Kind.PRESSURE_SYSTOLIC, Unit.MMHG, 128), (Kind.PRESSURE_DIASTOLIC, Unit.MMHG, 76),
+        ):  # fmt: skip
+            self.board.feed(Reading("cuff", kind, unit, now, value, site="left_arm · seated · cuff_m", group=1))
+        self.board.feed(
+            Reading("thermometer", Kind.TEMPERATURE, Unit.DEGC, now - 720 * 10**9, 371, -1, site="tympanum")
+        )
+
+    def step(self) -> None:
+        """Feed everything up to now."""
+        now = self.now_ns()
+        if self.silent:
+            return
+        for stream in STREAMS:
+            first = self.index.get(stream.name, 0)
+            last = int((now - self.begun_ns) / 1e9 * stream.fs_hz)
+            if last <= first:
+                continue
+            t = np.arange(first, last) / stream.fs_hz
+            values = signal(stream.name, t)
+            if self.asystole and stream.name == "ecg":
+                values = 0 * values
+            t_ns = self.begun_ns + int(first / stream.fs_hz * 1e9)
+            self.board.feed(Trace(stream.name, first, t_ns, stream.fs_hz, values))
+            self.index[stream.name] = last
+        heart = Rate(None, NoValue.NO_BEATS) if self.asystole else Rate(72.0)
+        self.board.feed(Analysis("ecg", now, rate=heart, quality=(Quality(0, 0.95),)))
+        self.board.feed(Analysis("pleth", now, rate=Rate(72.0), quality=(Quality(0, 0.9),)))
+        for kind, unit, value, exponent in (
+            (Kind.SPO2, Unit.PERCENT, 97, 0), (Kind.PULSE_RATE, Unit.PER_MIN, 72, 0),
+            (Kind.PERFUSION_INDEX, Unit.PERCENT, 24, -1),
+        ):  # fmt: skip
+            self.board.feed(Reading("berry", kind, unit, now, value, exponent))
+
+    async def live(self) -> None:
+        while True:
+            self.step()
+            await asyncio.sleep(0.05)
+
+
+def wall(t_ns: int) -> datetime:
+    return datetime.fromtimestamp(time.time() + (t_ns - time.monotonic_ns()) / 1e9)  # noqa: DTZ006 - local time of day
+
+
+def new_board(*, remote: bool = False, demo: bool = True) -> Board:
+    return Board(Words.load(), demo=demo, bag="Sac 04", now_ns=time.monotonic_ns, wall=wall, remote=remote)
+
+
+@dataclass
+class Gestures:
+    """The nurse's actions, on the board alone."""
+
+    board: Board
+    done: list[str] = field(default_factory=list)
+    codes: Iterator[int] = field(default_factory=lambda: iter(range(4822, 9999)))
+
+    async def new_visit(self) -> None:
+        self.done.append("new")
+        code = str(next(self.codes))
+        self.board.visit(Visit(code.encode(), code, time.monotonic_ns()), "visit")
+
+    async def end_visit(self) -> None:
+        self.done.append("end")
+        self.board.visit(None, "idle")
+
+    async def set_listening(self, on: bool, /) -> None:
+        self.done.append(f"listen {on}")
+        self.board.listening(on)
+
+
+@dataclass
+class Room:
+    board: Board
+    title: str = "Sac 04"
+    open: bool = True
+    watched: list[bool] = field(default_factory=list)
+
+    async def watch(self, on: bool, /) -> None:
+        self.watched.append(on)
+
+
+@dataclass
+class Preview:
+    nurse: str
+    doctor: str
+    bag: Patient
+    far: Patient
+    gestures: Gestures
+    room: Room
+    loop: asyncio.AbstractEventLoop
+
+    def find(self, code: str) -> Room | None:
+        return self.room if code == CODE else None
+
+
+@contextlib.contextmanager
+def preview() -> Iterator[Preview]:
+    """Both pages in a thread with its own loop."""
+    ready = threading.Event()
+    begun: list[Preview] = []
+    stop: list[Callable[[], object]] = []
+
+    async def main() -> None:
+        near, far = new_board(), new_board(remote=True)
+        visit = Visit(b"v" * 16, CODE, time.monotonic_ns())
+        both = Patient(near), Patient(far)
+        for patient in both:
+            patient.begin()
+            patient.board.visit(visit, "visit")
+            patient.readings()
+        near.link(LinkState.WATCHED, time.monotonic_ns())
+        near.battery(minutes=190)
+        near.listening(True)
+        far.listening(True)
+        addresses: dict[str, str] = {}
+        loop = asyncio.get_running_loop()
+        show = Preview("", "", *both, Gestures(near), Room(far), loop)
+
+        def up(name: str, url: str) -> None:
+            addresses[name] = url
+            if len(addresses) == 2:
+                show.nurse, show.doctor = addresses["nurse"], addresses["doctor"]
+                begun.append(show)
+                ready.set()
+
+        tasks = [
+            asyncio.create_task(
+                serve_nurse(near, show.gestures, host="127.0.0.1", port=0, ready=lambda u: up("nurse", u))
+            ),
+            asyncio.create_task(
+                serve_doctor(show, host="127.0.0.1", port=0, demo=True, ready=lambda u: up("doctor", u))
+            ),
+            *(asyncio.create_task(patient.live()) for patient in both),
+        ]
+        everything = asyncio.gather(*tasks)
+        stop.append(lambda: loop.call_soon_threadsafe(everything.cancel))
+        with contextlib.suppress(asyncio.CancelledError):
+            await everything
+
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            asyncio.run(main())
+        except BaseException as error:
+            failed.append(error)
+            ready.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    assert ready.wait(20), "the pages did not start"
+    if failed:
+        raise failed[0]
+    try:
+        yield begun[0]
+    finally:
+        stop[0]()
+        thread.join(10)
+        assert not thread.is_alive(), "the pages did not stop"
+
+
+if __name__ == "__main__":
+    with preview() as show, contextlib.suppress(KeyboardInterrupt):
+        print(f"nurse  {show.nurse}\ndoctor {show.doctor}  code {CODE}", flush=True)
+        while True:
+            time.sleep(1)
