@@ -1,213 +1,162 @@
 """Lossless waveform codec: int32 samples to few bytes, each block on its own.
 
-Per block the cheapest of fixed predictors of order 0 to 3, then partitioned Rice codes in two bit streams (unary
-parts, then remainders), chosen by exact cost; raw samples when nothing is smaller. Integers only: the same bytes on
-every machine. Block: one byte mode, varint n, then by mode
+A block predicts each sample from those before it in the same block, by the cheapest of: fixed predictors of order 0
+to 3, an integer filter fitted to the block itself, the stream's `Predictor` when there is one. What is left is coded
+by agent.transport.entropy. Choice by exact cost; plain samples when nothing is smaller. Integers only: the same
+bytes on every machine.
 
-    0..3  order: zigzag varint of the first sample, one byte log2(partitions), k per partition (5 bits + bias),
-          unary stream padded to a byte, remainder stream padded to a byte
-    6     constant: zigzag varint of the value
-    7     raw: n little-endian int32
+Block, bits from the most significant: unused bits at the end (3), mode (3), 1 when low zero bits were taken off (1),
+0 (1), how many of them less one (5, if any); then by mode
 
-Source: T. Robinson, SHORTEN (1994) for the fixed predictors; R. F. Rice, JPL 79-22 (1979) for the codes.
+    0..3 fixed   base (6), first sample, residuals      | first sample and level: bits.number
+    4 stream     first sample less level, residuals     | residuals: entropy.fields, up to the end:
+    5 own        filter (Filter.fields), base (6), first sample, residuals    a block does not say its length
+    6 plain      width less one (5), least sample (33, two's complement), samples less it
+    7 constant   n (17), the sample
+
+Sources: T. Robinson, SHORTEN (1994) for fixed predictors; RFC 9639 (FLAC) for taking off low zero bits.
 """
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.errors import WireError
 from agent.model import Samples
+from agent.transport import entropy
+from agent.transport.bits import BitReader, Field, number, pack
+from agent.transport.lpc import INT32_MAX, INT32_MIN, Filter, Predictor, fit_block
+
+__all__ = ["MAX_SAMPLES", "Predictor", "decode", "encode"]
 
 Ints = NDArray[np.int64]
 
-MAX_N = 65_536
-_CONSTANT, _RAW = 6, 7
-_MAX_K = 40
-_MAX_LOG2_PARTS = 5
-_K_BITS = 6
-_BOUND = 1 << 40
+MAX_SAMPLES = 65_536
+_ORDER_0, _STREAM, _OWN, _PLAIN, _CONSTANT = 0, 4, 5, 6, 7
+_FIXED = {1: Filter(), 2: Filter((1,)), 3: Filter((2, -1))}
+_OWN_ORDER, _OWN_SHIFT = 8, 9
 
 
-@dataclass(frozen=True, slots=True)
-class Predictor:
-    """An integer linear predictor: x[i] is near `(sum(coefs[j] * x[i-1-j]) + 2048) >> 12`."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Way:
+    """One way to predict a block: what stands before its residuals, and those."""
 
-    coefs: tuple[int, ...]
+    mode: int
+    head: list[Field]
+    level: int
+    base: int | None
+    residuals: Ints
 
 
 def encode(samples: Samples, predictor: Predictor | None = None) -> bytes:
     """Return one block that holds int32 `samples` (n,), n <= 65,536; ValueError for anything else."""
     x = np.asarray(samples)
-    if x.ndim != 1 or x.dtype != np.int32 or x.size > MAX_N:
-        raise ValueError(f"a block is int32 (n,), n <= {MAX_N}, not {x.dtype} {x.shape}")
-    del predictor
+    if x.ndim != 1 or x.dtype != np.int32 or x.size > MAX_SAMPLES:
+        raise ValueError(f"a block is int32 (n,), n <= {MAX_SAMPLES}, not {x.dtype} {x.shape}")
     if not x.size or (x == x[0]).all():
-        first = int(x[0]) if x.size else 0
-        return bytes((_CONSTANT,)) + _varint(x.size) + _varint(_zigzag(first))
-    wide = x.astype(np.int64)
-    residuals = _fixed_residuals(wide)
-    order = int(np.abs(residuals[:, 1:]).sum(axis=1).argmin())
-    folded = _zigzag_all(residuals[order, 1:])
-    body = _rice_encode(folded)
-    head = _varint(x.size)
-    if 4 * x.size <= len(body) + 5:
-        return bytes((_RAW,)) + head + x.astype("<i4").tobytes()
-    return bytes((order,)) + head + _varint(_zigzag(int(x[0]))) + body
+        return _block(_CONSTANT, 0, [(x.size, 17), *number(int(x[0]) if x.size else 0)])
+    together = int(np.bitwise_or.reduce(x))
+    zeros = (together & -together).bit_length() - 1
+    wide = x.astype(np.int64) >> zeros
+    least, most = int(wide.min()), int(wide.max())
+    width = (most - least).bit_length()
+    ways = [w for w in _ways(wide, predictor, zeros) if w.residuals.max() < entropy.LARGEST > -w.residuals.min()]
+    if ways:
+        residuals = np.stack([w.residuals for w in ways])
+        bases = entropy.bases(residuals)
+        for i, way in enumerate(ways):
+            if way.base is not None:
+                bases[i] = way.base
+        values, widths = entropy.fields(residuals, bases)
+        heads = [
+            w.head + ([(int(b), 6)] if w.base is None else []) + number(int(wide[0]) - w.level)
+            for w, b in zip(ways, bases, strict=True)
+        ]
+        costs = [int(c) + sum(f[1] for f in head) for c, head in zip(widths.sum(axis=1), heads, strict=True)]
+        best = int(np.argmin(costs))
+        if costs[best] < 38 + width * x.size:
+            return _block(ways[best].mode, zeros, heads[best], values[best], widths[best])
+    head = [(width - 1, 5), (least & (1 << 33) - 1, 33)]
+    return _block(_PLAIN, zeros, head, wide - least, np.full(x.size, width))
 
 
 def decode(data: bytes, predictor: Predictor | None = None) -> Samples:
-    """Return the int32 samples (n,) of a block; WireError for anything `encode` does not write."""
-    del predictor
+    """Return the int32 samples (n,) of a block; WireError for anything `encode` does not write.
+
+    A block coded with a stream's predictor needs that predictor; with another one it gives other samples or
+    WireError.
+    """
     if not data:
         raise WireError("empty waveform block")
-    mode = data[0]
-    n, at = _read_varint(data, 1)
-    if n > MAX_N:
-        raise WireError(f"a block of {n} samples")
-    if mode == _RAW:
-        if len(data) != at + 4 * n:
-            raise WireError("raw block of the wrong length")
-        return np.frombuffer(data, "<i4", n, at).astype(np.int32)
-    folded, at = _read_varint(data, at)
-    first = (folded >> 1) ^ -(folded & 1)
-    if not -(1 << 31) <= first < 1 << 31:
-        raise WireError("first sample out of range")
+    head = data[0]
+    bits = BitReader(data, 8, 8 * len(data) - (head >> 5))
+    mode, shifted, unknown = head >> 2 & 7, head >> 1 & 1, head & 1
+    if unknown or data[-1] & (1 << (head >> 5)) - 1:
+        raise WireError("bits that must be zero")
+    zeros = bits.take(5) + 1 if shifted else 0
     if mode == _CONSTANT:
-        if at != len(data):
-            raise WireError("bytes after a constant block")
-        return np.full(n, first, np.int32)
-    if mode > 3 or not 2 <= n <= 8 * len(data):
-        raise WireError(f"mode {mode} with {n} samples in {len(data)} bytes")
-    residual = np.empty(n, np.int64)
-    residual[0] = first
-    residual[1:] = _unzigzag_all(_rice_decode(data, at, n - 1))
-    for level in range(min(mode, n - 1), 0, -1):
-        np.cumsum(residual[level - 1 :], out=residual[level - 1 :])
-        if np.abs(residual).max() >= _BOUND:
-            raise WireError("samples out of range")
-    if residual.min() < -(1 << 31) or residual.max() >= 1 << 31:
-        raise WireError("samples out of range")
-    return residual.astype(np.int32)
+        n, value = bits.take(17), bits.number()
+        if n > MAX_SAMPLES or bits.at != bits.end:
+            raise WireError("no constant block")
+        return _int32(np.full(n, value, np.int64), 0)
+    if mode == _PLAIN:
+        return _int32(_read_plain(data, bits), zeros)
+    filter_, level, base = _FIXED.get(mode, Filter()), 0, None
+    if mode == _STREAM:
+        if predictor is None:
+            raise WireError("a block that needs its stream's predictor")
+        filter_, level, base = predictor.filter, predictor.level >> zeros, max(predictor.base - 2 * zeros, 0)
+    elif mode == _OWN:
+        filter_ = Filter.read(bits)
+    if base is None:
+        base = bits.take(6)
+    first = bits.number() + level
+    residuals = entropy.read(data, bits.at, bits.end, base, MAX_SAMPLES - 1)
+    if not INT32_MIN <= first <= INT32_MAX:
+        raise WireError("sample out of range")
+    if mode == _ORDER_0:
+        return _int32(np.array([first, *residuals], np.int64), zeros)
+    if mode == 1:
+        return _int32(np.array(list(accumulate(residuals, initial=first)), np.int64), zeros)
+    return _int32(np.array(filter_.synthesise(first, residuals), np.int64), zeros)
 
 
-def _fixed_residuals(x: Ints) -> Ints:
-    """Residuals (4, n) of fixed orders 0 to 3; the first samples of a block use the orders they can."""
-    out = np.empty((4, x.size), np.int64)
-    out[:] = x
-    for order in range(1, 4):
-        out[order:, order:] = np.diff(out[order - 1, order - 1 :])
-    return out
+def _ways(x: Ints, predictor: Predictor | None, zeros: int) -> list[_Way]:
+    d = np.diff(x)
+    ways = [_Way(_ORDER_0, [], 0, None, x[1:])]
+    ways += [_Way(order, [], 0, None, filter_.residuals(d)) for order, filter_ in _FIXED.items()]
+    if predictor is not None:
+        residuals = predictor.filter.residuals(d)
+        ways.append(_Way(_STREAM, [], predictor.level >> zeros, max(predictor.base - 2 * zeros, 0), residuals))
+    elif own := fit_block(d, _OWN_ORDER, _OWN_SHIFT):
+        ways.append(_Way(_OWN, own.fields(), 0, None, own.residuals(d)))
+    return ways
 
 
-def _rice_encode(values: Ints) -> bytes:
-    """Partitioned Rice: the number of partitions and each one's k with the fewest bits."""
-    n = values.size
-    ks = np.arange(_MAX_K)
-    best_bits, best = None, (0, np.zeros(1, np.int64))
-    sums = np.zeros((_MAX_K, n + 1), np.int64)
-    np.cumsum(np.minimum(values >> ks[:, None], 1 << 20), axis=1, out=sums[:, 1:])
-    for log2_parts in range(_MAX_LOG2_PARTS + 1):
-        edges = _edges(n, 1 << log2_parts)
-        cost = np.diff(sums[:, edges], axis=1) + (ks[:, None] + 1) * np.diff(edges)
-        bits = int(cost.min(axis=0).sum()) + _K_BITS * (edges.size - 1)
-        if best_bits is None or bits < best_bits:
-            best_bits, best = bits, (log2_parts, cost.argmin(axis=0))
-    log2_parts, part_k = best
-    k = np.repeat(part_k, np.diff(_edges(n, 1 << log2_parts)))
-    high = values >> k
-    if int(high.sum()) > 64 * n + 64:  # raw is smaller by far
-        return bytes(5 * n)
-    unary = np.zeros(int(high.sum()) + n, np.uint8)
-    unary[np.cumsum(high + 1) - 1] = 1
-    return b"".join(
-        (
-            bytes((log2_parts,)),
-            _pack(part_k, np.full(part_k.size, _K_BITS)),
-            np.packbits(unary).tobytes(),
-            _pack(values & ((1 << k) - 1), k),
-        )
-    )
+def _block(mode: int, zeros: int, head: list[Field], values: Ints | None = None, widths: Ints | None = None) -> bytes:
+    if zeros:
+        head = [(zeros - 1, 5), *head]
+    tail = sum(width for _, width in head) + (0 if widths is None else int(widths.sum()))
+    first = (-tail % 8 << 5 | mode << 2 | bool(zeros) << 1, 8)
+    all_values, all_widths = (np.array(column, np.int64) for column in zip(first, *head, strict=True))
+    if values is not None and widths is not None:
+        all_values, all_widths = np.concatenate((all_values, values)), np.concatenate((all_widths, widths))
+    return pack(all_values, all_widths)
 
 
-def _rice_decode(data: bytes, at: int, n: int) -> Ints:
-    if at >= len(data) or data[at] > _MAX_LOG2_PARTS:
-        raise WireError("no partitions")
-    parts = 1 << data[at]
-    at += 1
-    part_k, at = _unpack(data, at, np.full(parts, _K_BITS))
-    if part_k.max() >= _MAX_K:
-        raise WireError("k out of range")
-    k = np.repeat(part_k, np.diff(_edges(n, parts)))
-    tail = (int(k.sum()) + 7) // 8
-    if len(data) - at < tail:
-        raise WireError("block cut short")
-    bits = np.unpackbits(np.frombuffer(data, np.uint8)[at : len(data) - tail])
-    ends = np.flatnonzero(bits)
-    if ends.size != n or ends[-1] + 8 < bits.size:
-        raise WireError("unary stream does not hold n values")
-    high = np.diff(ends, prepend=-1) - 1
-    low, at = _unpack(data, len(data) - tail, k)
-    return (high << k) + low
+def _read_plain(data: bytes, bits: BitReader) -> Ints:
+    width, least = bits.take(5) + 1, bits.take(33)
+    n, rest = divmod(bits.end - bits.at, width)
+    if rest or n > MAX_SAMPLES:
+        raise WireError("no plain block")
+    cells = np.unpackbits(np.frombuffer(data, np.uint8))[bits.at : bits.end].reshape(n, width)
+    values: Ints = cells @ (1 << np.arange(width - 1, -1, -1, dtype=np.int64))
+    return values + (least - (least >> 32 << 33))
 
 
-def _edges(n: int, parts: int) -> Ints:
-    return np.arange(parts + 1) * n // parts
-
-
-def _pack(values: Ints, widths: Ints) -> bytes:
-    """Concatenate `values` of `widths` bits each, most significant bit first, padded with zeros to a byte."""
-    ends = np.cumsum(widths)
-    shift = np.repeat(ends, widths) - np.arange(ends[-1]) - 1
-    return np.packbits(((np.repeat(values, widths) >> shift) & 1).astype(np.uint8)).tobytes()
-
-
-def _unpack(data: bytes, at: int, widths: Ints) -> tuple[Ints, int]:
-    """Undo `_pack` from byte `at`; return the values and the byte after them."""
-    ends = np.cumsum(widths)
-    total = int(ends[-1])
-    end = at + (total + 7) // 8
-    if end > len(data):
-        raise WireError("block cut short")
-    bits = np.unpackbits(np.frombuffer(data, np.uint8)[at:end])
-    if bits[total:].any():
-        raise WireError("padding is not zero")
-    shift = np.repeat(ends, widths) - np.arange(total) - 1
-    sums = np.concatenate(([0], np.cumsum(bits[:total].astype(np.int64) << shift)))
-    return sums[ends] - sums[ends - widths], end
-
-
-def _zigzag(value: int) -> int:
-    return value * 2 if value >= 0 else -value * 2 - 1
-
-
-def _zigzag_all(values: Ints) -> Ints:
-    return (values << 1) ^ (values >> 63)
-
-
-def _unzigzag_all(values: Ints) -> Ints:
-    return (values >> 1) ^ -(values & 1)
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)
-        value >>= 7
-    return bytes((*out, value))
-
-
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 35, 7):
-        if at >= len(data):
-            break
-        byte = data[at]
-        at += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            if shift and not byte:
-                raise WireError("varint is not minimal")
-            return value, at
-    raise WireError("varint cut short or too long")
+def _int32(x: Ints, zeros: int) -> Samples:
+    if x.size and not INT32_MIN >> zeros <= x.min() <= x.max() <= INT32_MAX >> zeros:
+        raise WireError("sample out of range")
+    return (x << zeros).astype(np.int32)

@@ -1,0 +1,197 @@
+"""Integer linear prediction of a waveform from its own first differences.
+
+A sample is predicted as the one before it plus `(sum(coefs[j] * d[i-1-j]) + half) >> shift`, d being the first
+differences of the block (0 before its start, so a block stands alone). Integers only: the same residuals on every
+machine. Predicting differences ties the coefficients to slopes instead of levels, so that few binary places do.
+
+Two ways to find coefficients: `Predictor.fit`, from the last seconds, by maximum likelihood under the very
+distribution that the entropy code assumes (in floats: what it finds is rounded and travels); `fit_block`, from the
+block itself, by least squares in exact integers.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from operator import mul
+from typing import Self
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from agent.errors import WireError
+from agent.model import Samples
+from agent.transport import entropy
+from agent.transport.bits import BitReader, Field, fold, number, pack_fields, unfold
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
+
+MAX_ORDER = 31
+MAX_SHIFT = 15
+_MAX_COEF_BITS = 18  # folded
+_FIT_ORDERS = (2, 6, 12)
+_FIT_SHIFTS = (5, 6, 8, 10, 12, 15)
+_FIT_ROUNDS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Coefficients times 2**shift on the last first differences, newest first."""
+
+    coefs: tuple[int, ...] = ()
+    shift: int = 0
+
+    def residuals(self, differences: Ints) -> Ints:
+        """Return differences (n,) less their prediction, (n,)."""
+        if not self.coefs:
+            return differences
+        sums = np.convolve(differences, np.array(self.coefs, np.int64))[: differences.size - 1]
+        out = differences.copy()
+        out[1:] -= sums + (1 << self.shift >> 1) >> self.shift
+        return out
+
+    def synthesise(self, first: int, residuals: Sequence[int]) -> list[int]:
+        """Return the samples (n + 1,) that start with `first`; WireError when one is no int32."""
+        coefs, shift, half = self.coefs, self.shift, 1 << self.shift >> 1
+        last = deque([0] * len(coefs), len(coefs))
+        sample, out = first, [first]
+        for residual in residuals:
+            difference = residual + (sum(map(mul, coefs, last)) + half >> shift)
+            last.appendleft(difference)
+            sample += difference
+            if not INT32_MIN <= sample <= INT32_MAX:
+                raise WireError("sample out of range")
+            out.append(sample)
+        return out
+
+    def fields(self) -> list[Field]:
+        """Order, shift, then each coefficient in the Exp-Golomb code that suits them best."""
+        folded = [fold(c) for c in self.coefs]
+        k = min(range(16), key=lambda k: sum(2 * ((u >> k) + 1).bit_length() + k for u in folded))
+        out = [(len(folded), 5), (self.shift, 4), (k, 4)]
+        for u in folded:
+            high = (u >> k) + 1
+            out += [(high, 2 * high.bit_length() - 1), (u & (1 << k) - 1, k)]
+        return out
+
+    @classmethod
+    def read(cls, bits: BitReader) -> Self:
+        """Undo `fields`; WireError for what they never hold."""
+        order, shift, k = bits.take(5), bits.take(4), bits.take(4)
+        coefs = []
+        for _ in range(order):
+            zeros = 0
+            while not bits.take(1):
+                zeros += 1
+                if zeros > _MAX_COEF_BITS:
+                    raise WireError("coefficient out of range")
+            folded = (1 << zeros | bits.take(zeros)) - 1 << k | bits.take(k)
+            if folded >> _MAX_COEF_BITS:
+                raise WireError("coefficient out of range")
+            coefs.append(unfold(folded))
+        return cls(tuple(coefs), shift)
+
+
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """What blocks of one stream have in common for some seconds: travels once, as a numbered record.
+
+    `level` is a usual sample (the first of a block is coded against it), `base` the usual size of residuals as an
+    index of the entropy code's ladder.
+    """
+
+    filter: Filter
+    level: int
+    base: int
+
+    @classmethod
+    def fit(cls, past: Samples) -> Self:
+        """Fit on the last samples (n,), n >= 32 (10 s are good); ValueError when there are fewer.
+
+        Reweighted least squares: the weights are those of Student's t with the scale that the entropy code will
+        assume at each sample, so that QRS complexes do not outvote the stretches between them. Order and binary
+        places are those with the fewest bits over `past`, the predictor's own bytes counted.
+        """
+        x = np.asarray(past, np.int64)
+        if x.size < 2 * max(_FIT_ORDERS):
+            raise ValueError(f"{x.size} samples are too few to fit a predictor")
+        d = np.diff(x)
+        level = int(np.median(x))
+        best: tuple[float, Self] | None = None
+        for order in _FIT_ORDERS:
+            coefs = _likeliest(d.astype(np.float64), order)
+            filters = [Filter(_rounded(coefs, shift), shift) for shift in _FIT_SHIFTS]
+            residuals = np.stack([f.residuals(d) for f in filters])
+            bases = entropy.bases(residuals)
+            bits = entropy.fields(np.clip(residuals, 1 - entropy.LARGEST, entropy.LARGEST - 1), bases)[1].sum(axis=1)
+            for filter_, base, cost in zip(filters, bases.tolist(), bits.tolist(), strict=True):
+                found = cls(filter_, level, base)
+                total = cost + 8 * len(found.to_bytes()) + 1.5 * order  # what the past was fitted to is not the future
+                if best is None or total < best[0]:
+                    best = total, found
+        assert best is not None
+        return best[1]
+
+    def to_bytes(self) -> bytes:
+        """Return the record that carries this predictor."""
+        return pack_fields([(self.base, 6), *number(self.level), *self.filter.fields()])
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Read a record; WireError for anything `to_bytes` does not write."""
+        bits = BitReader(data)
+        base, level = bits.take(6), bits.number()
+        found = cls(Filter.read(bits), level, base)
+        if not INT32_MIN <= level <= INT32_MAX or found.to_bytes() != data:
+            raise WireError("no predictor")
+        return found
+
+
+def _rounded(coefs: Floats, shift: int) -> tuple[int, ...]:
+    limit = (1 << _MAX_COEF_BITS - 1) - 1
+    return tuple(max(-limit, min(limit, round(c * (1 << shift)))) for c in coefs.tolist())
+
+
+def _likeliest(d: Floats, order: int) -> Floats:
+    """Coefficients (order,) that predict differences (n,) best under the entropy code's distribution."""
+    windows = sliding_window_view(d, order + 1)[:, ::-1]
+    known, wanted = windows[:, 1:], windows[:, 0]
+    weights = np.ones(wanted.size)
+    coefs = np.zeros(order)
+    for _ in range(_FIT_ROUNDS):
+        weighted = known * weights[:, None]
+        gram = weighted.T @ known
+        gram[np.diag_indices(order)] += 1e-9 * np.trace(gram) + 1e-30
+        coefs = np.linalg.solve(gram, weighted.T @ wanted)
+        left = wanted - known @ coefs
+        weights = entropy.likelihood_weights(left)
+    return coefs
+
+
+def fit_block(differences: Ints, order: int, shift: int) -> Filter | None:
+    """Least squares over one block's differences (n,), in exact integers; None when it has no answer."""
+    size = int(np.abs(differences).max())
+    d = differences >> max(size.bit_length() - 20, 0)
+    if d.size < 3 * order:
+        return None
+    windows = sliding_window_view(d, order + 1)[:, ::-1]
+    gram = (windows[:, 1:].T @ windows).tolist()
+    for j in range(order):
+        gram[j][j + 1] += d.size >> 3 or 1
+    # Bareiss: elimination without fractions; the last pivot is the determinant
+    previous = 1
+    for p in range(order):
+        pivot = gram[p][p + 1]
+        if pivot <= 0:
+            return None
+        for i in range(order):
+            if i == p:
+                continue
+            row, factor = gram[i], gram[i][p + 1]
+            gram[i] = [(a * pivot - b * factor) // previous for a, b in zip(row, gram[p], strict=True)]
+        previous = pivot
+    limit = (1 << _MAX_COEF_BITS - 1) - 1
+    found = tuple((2 * (row[0] << shift) + previous) // (2 * previous) for row in gram)
+    return Filter(found, shift) if all(abs(c) <= limit for c in found) else None
