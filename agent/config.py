@@ -15,7 +15,13 @@ class BagConfig:
 
     name: str
     state_dir: Path = Path("/var/lib/besace")
+    runtime_dir: Path = Path("/run/besace")
     demo: bool = False
+
+    @property
+    def control_socket(self) -> Path:
+        """Where the running agent answers."""
+        return self.runtime_dir / "control.sock"
 
 
 @dataclass(frozen=True, slots=True)

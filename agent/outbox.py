@@ -11,6 +11,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -99,9 +100,9 @@ class Outbox:
         receipts: Iterable[EpochReceipt] = (),
         keep: Mapping[str, bytes | None] | None = None,
     ) -> None:
-        """One transaction: rows in, receipted rows out, small values kept (None forgets)."""
-        self._db.execute("BEGIN IMMEDIATE")
+        """One transaction: rows in, receipted rows out, small values kept (None forgets); StateError when refused."""
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             for row in rows:
                 number = self._number(row.epoch)
                 self._db.execute("INSERT INTO rows VALUES (?, ?)", (number << _SEQ_BITS | row.seq, row.payload))
@@ -114,10 +115,13 @@ class Outbox:
                 else:
                     self._db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, value))
             self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            self._numbers = dict(self._db.execute("SELECT epoch, no FROM epochs"))
+        except BaseException as error:
+            with suppress(sqlite3.Error):
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                self._numbers = dict(self._db.execute("SELECT epoch, no FROM epochs"))
+            if isinstance(error, sqlite3.Error):
+                raise StateError(f"the outbox cannot be written: {error}\nNext: besace doctor") from None
             raise
 
     def _number(self, epoch: bytes) -> int:

@@ -108,7 +108,8 @@ class Store:
                 news += self._insert(row)
             for visit in visits:
                 self._db.execute(
-                    "INSERT INTO visits VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET open = min(open, excluded.open)",
+                    "INSERT INTO visits VALUES (?, ?, ?, ?, ?)"
+                    " ON CONFLICT DO UPDATE SET open = min(open, excluded.open)",
                     (visit.device, visit.visit, visit.code, visit.open, visit.demo),
                 )
             for hole in holes:

@@ -232,6 +232,7 @@ class Chains:
         self._chains: dict[str, Chain] = {}
         self._pairs: dict[str, OximetryPair] = {}
         self._next: dict[str, int] = {}
+        self._late: dict[str, tuple[Chain, int]] = {}
         self.add(streams)
 
     def add(self, streams: Iterable[Stream]) -> None:
@@ -239,6 +240,7 @@ class Chains:
         for stream in streams:
             self._streams[stream.name] = stream
             self._next.pop(stream.name, None)
+            self._late.pop(stream.name, None)
             if stream.signal in _CHAINS:
                 self._chains[stream.name] = _CHAINS[stream.signal](stream, analyse=self._analyse)
         if self._analyse:
@@ -253,13 +255,18 @@ class Chains:
                 self._pairs[red.name] = self._pairs[infrared.name] = pair
 
     def push(self, block: SampleBlock) -> list[Shown]:
-        """Take one block; a jump in its index is a gap of the stages."""
+        """Take one block; a jump in its index is a gap of the stages, an earlier index is late data.
+
+        Late data (an outage filled in) go through a chain of their own, traces only: the live one is not disturbed.
+        """
         stream = self._streams[block.stream]
         missing = block.index - self._next.get(block.stream, block.index)
+        x: Floats = block.samples.astype(np.float64) * stream.gain
+        if missing < 0:
+            return self._push_late(stream, block, x)
         self._next[block.stream] = block.index + len(block.samples)
         chain = self._chains.get(block.stream)
         pair = self._pairs.get(block.stream)
-        x: Floats = block.samples.astype(np.float64) * stream.gain
         shown: list[Shown] = []
         if chain is not None:
             if missing > 0:
@@ -270,3 +277,14 @@ class Chains:
                 pair.gap(block.stream, missing)
             shown += pair.push(block.stream, x, block.t_ns)
         return shown
+
+    def _push_late(self, stream: Stream, block: SampleBlock, x: Floats) -> list[Shown]:
+        if stream.signal not in _CHAINS:
+            return []
+        chain, expected = self._late.get(stream.name, (None, 0))
+        if chain is None or block.index < expected:
+            chain, expected = _CHAINS[stream.signal](stream, analyse=False), block.index
+        if block.index > expected:
+            chain.gap(block.index - expected)
+        self._late[stream.name] = (chain, block.index + len(block.samples))
+        return chain.push(x, block.t_ns)

@@ -113,7 +113,7 @@ def load(certificate: Path, key: Path, sealing_key: Path) -> Identity:
         at = sealing_key
         hub_key = serialization.load_pem_public_key(sealing_key.read_bytes())
         if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(hub_key, X25519PublicKey):
-            raise ValueError("not the kind of key it must be (P-256 here, X25519 at the hub)")  # noqa: TRY004
+            raise ValueError("must be P-256 here and X25519 at the hub")  # noqa: TRY004, TRY301
     except (OSError, ValueError, TypeError) as error:
         raise ProvisioningError(
             f"cannot use {at}: {error}\nNext: sudo besace-provision enrol NAME --hub HOST --token-file FILE"

@@ -4,6 +4,7 @@ The writer numbers streams and instruments, describes each once per epoch in a b
 the last cut, and knows nothing of sealing or disks. Stream 0 is the bag itself.
 """
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -30,7 +31,7 @@ from agent.model import (
     StageEvent,
     Stream,
 )
-from agent.transport import waveform
+from agent.transport import waveform, wire
 from agent.transport.messages import (
     AnalysisBody,
     AnchorBody,
@@ -54,6 +55,8 @@ from agent.transport.messages import (
     WireSound,
     WireSpo2,
 )
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 BAG = 0
@@ -87,7 +90,9 @@ def _analysis_body(parts: Sequence[Analysis]) -> AnalysisBody:
     rate = next((p.rate for p in reversed(parts) if p.rate), None)
     spo2 = next((p.spo2 for p in reversed(parts) if p.spo2), None)
     return AnalysisBody(
-        beats=_or_none(WireBeat(b.index, b.late, round(100 * b.confidence)) for p in parts for b in p.beats),
+        beats=_or_none(
+            WireBeat(b.index, b.late, round(100 * b.confidence)) for p in parts for b in p.beats if b.index >= 0
+        ),
         pulses=_or_none(
             WirePulse(
                 round(1e6 * q.time_s),
@@ -121,6 +126,7 @@ class RecordWriter:
         self._analyses: dict[str, list[Analysis]] = {}
         self._births: list[tuple[int, int, int, Body]] = []
         self._records: list[tuple[int, int, int, Body]] = []
+        self.unfit = 0
 
     def instrument(self, instrument: Instrument, t_ns: int) -> None:
         """Describe an instrument; said again when what it says of itself changed."""
@@ -191,6 +197,10 @@ class RecordWriter:
         return self._numbers.setdefault(name, len(self._numbers) + 1)
 
     def _add(self, stream: int, t_ns: int, body: Body, seq: int | None = None) -> None:
+        if not wire.fits(body):
+            self.unfit += 1
+            log.error("record=unfit body=%r", body)
+            return
         if seq is None:
             seq = self._positions.get(stream, 0)
             self._positions[stream] = seq + 1

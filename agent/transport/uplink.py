@@ -10,7 +10,9 @@ at QoS 0 and the hub's receipt does the work.
 import asyncio
 import logging
 import os
+import socket
 import ssl
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -36,6 +38,8 @@ SILENCE_S = 30.0  # data outstanding and no receipt for so long: the connection 
 BACKLOG_BYTES = 128 * 1024  # one backlog message; NATS cuts a client off above 1 MB
 BACKLOG_IN_FLIGHT = 512 * 1024  # so that live rows never wait behind much
 CLEAN_DISCONNECT_S = 1.0
+_TCP_INFO_BYTES = 136
+_TCP_INFO_ACKED = 120  # tcpi_bytes_acked, then tcpi_bytes_received (linux/tcp.h)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,15 @@ class Link:
         if any(getattr(code, "value", code) >= 0x80 for code in granted):
             raise HubError(f"the broker refuses {topic}: its ACL does not know this certificate")
 
+    def wire_bytes(self) -> tuple[int, int]:
+        """Bytes (up, down) on this TCP connection so far, TLS and MQTT included, as the kernel counts them."""
+        sock = self._client._client.socket()  # noqa: SLF001 - aiomqtt offers no way to its socket
+        if sock is None:
+            return 0, 0
+        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
+        acked, received = struct.unpack_from("=QQ", info, _TCP_INFO_ACKED)
+        return int(acked), int(received)
+
     async def messages(self) -> AsyncIterator[tuple[str, bytes]]:
         """Everything that arrives, as (topic, payload)."""
         with _as_hub_error(self._where):
@@ -122,8 +135,9 @@ class LinkState:
     receipted_until_ns: int = 0
     connections: int = 0
     last_error: str = ""
-    bytes_up: int = 0
     refused: int = 0
+    wire_up: int = 0
+    wire_down: int = 0
 
 
 @dataclass(slots=True)
@@ -160,6 +174,7 @@ class Uplink:
         self._wake_backlog = asyncio.Event()
         self._answered = asyncio.Event()
         self._session = 0
+        self._counted = 0, 0
         self.state = LinkState()
 
     def offer(self, row: OutRow) -> None:
@@ -200,6 +215,7 @@ class Uplink:
             while not self._live.empty():
                 self._live.get_nowait()
             self._delivery.connected()
+            self._counted = 0, 0
             await link.subscribe(topics.down_filter(self._device))
             here = epoch.state(wire.encode(State(online=True, session=self._session, software=__version__)))
             await link.publish(topic, here, qos=1, retain=True)
@@ -213,9 +229,10 @@ class Uplink:
             self._wake_backlog.set()
             try:
                 await _first_ends(
-                    self._receive(link), self._send_live(link), self._send_backlog(link), self._watch_receipts()
+                    self._receive(link), self._send_live(link), self._send_backlog(link), self._watch_receipts(link)
                 )
             finally:
+                self._count(link)
                 with suppress(Exception):  # a courtesy: the broker's will says the same a little later
                     async with asyncio.timeout(CLEAN_DISCONNECT_S):
                         await link.publish(topic, gone, qos=1, retain=True)
@@ -226,7 +243,6 @@ class Uplink:
         now_s = self._now_ns() / 1e9
         for row in rows:
             self._delivery.sent(row.epoch, row.seq, row.seq, now_s)
-        self.state.bytes_up += len(payload)
 
     async def _send_live(self, link: Link) -> None:
         while True:
@@ -282,9 +298,16 @@ class Uplink:
         else:
             self.state.refused += 1
 
-    async def _watch_receipts(self) -> None:
+    def _count(self, link: Link) -> None:
+        up, down = link.wire_bytes()
+        self.state.wire_up += up - self._counted[0]
+        self.state.wire_down += down - self._counted[1]
+        self._counted = up, down
+
+    async def _watch_receipts(self, link: Link) -> None:
         while True:
             await asyncio.sleep(1.0)
+            self._count(link)
             now_s = self._now_ns() / 1e9
             if self._delivery.oldest_unanswered_s(now_s) > SILENCE_S:
                 raise HubError(f"no receipt for {SILENCE_S:.0f} s: the hub is away or the link is dead")

@@ -23,6 +23,7 @@ from agent.transport.messages import (
     AnalysisBody,
     AnchorBody,
     Batch,
+    Body,
     Command,
     CustodyBody,
     EpochHeader,
@@ -206,6 +207,15 @@ _MESSAGE = OneOf(
 def encode(message: Message) -> bytes:
     """The deterministic CBOR of a message; ValueError when it holds what the wire cannot carry."""
     return cbor.dumps(_MESSAGE.encode(message))
+
+
+def fits(body: Body) -> bool:
+    """Whether the wire can carry a record's body: one that it cannot must not stop a batch."""
+    try:
+        _BODY.encode(body)
+    except (ValueError, KeyError, TypeError, OverflowError):
+        return False
+    return True
 
 
 def decode(data: bytes) -> Message:

