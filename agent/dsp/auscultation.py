@@ -54,7 +54,7 @@ class AuscultationDenoiser:
     _past: Floats
     _tail: Floats  # overlap-add not yet complete
     _ready: Floats
-    _offset: Floats | None  # state of the offset filter; None: starts with the next sample
+    _offset: Floats | None  # state of the offset filter; None: starts with the next hop
     _fade: Floats
 
     def __init__(self, fs_hz: float = FS_HZ, mode: Mode | str = Mode.HEART, mask: Mask | None = None) -> None:
@@ -126,10 +126,10 @@ class AuscultationDenoiser:
         return out.ravel()
 
     def _without_offset(self, x: Floats) -> Floats:
-        """First-order high-pass at 0.5 Hz that starts settled on the first sample, faded in over the first hop."""
+        """First-order high-pass at 0.5 Hz that starts settled on the first hop's mean, faded in over that hop."""
         pole = 1 - 2 * np.pi * DC_HZ / FS_HZ
         b, a = np.array([1.0, -1.0]), np.array([1.0, -pole])
-        state = self._offset if self._offset is not None else np.array([-x[0]])
+        state = self._offset if self._offset is not None else np.array([-x[:HOP].mean()])
         y: Floats
         y, self._offset = lfilter(b, a, x, zi=state)
         y[: len(self._fade)] *= self._fade

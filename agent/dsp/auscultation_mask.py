@@ -29,6 +29,7 @@ LEVEL_S = 2.0
 SMOOTHING_S = 0.1
 RISE = 0.25 / FRAMES_HZ  # of the tracked minimum, 2.5 dB a second
 TINY = 1e-9
+WEIGHTS = ("dense_w", "dense_b", "input_w", "input_b", "state_w", "state_b", "gain_w", "gain_b")
 
 
 class Mask(Protocol):
@@ -161,8 +162,9 @@ def packaged_weights() -> Weights | None:
     """Give the trained weights that ship with the package, or None when they are missing or damaged."""
     try:
         with files("agent.dsp").joinpath("weights", "auscultation.npz").open("rb") as file:
-            return {name: value.astype(np.float32) for name, value in np.load(file).items()}
-    except (OSError, ValueError, BadZipFile):
+            weights = dict(np.load(file))
+            return {name: weights[name].astype(np.float32) for name in WEIGHTS}
+    except (OSError, EOFError, ValueError, KeyError, AttributeError, BadZipFile):
         return None
 
 
