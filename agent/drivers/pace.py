@@ -12,10 +12,13 @@ import numpy as np
 
 from agent.model import Gap, GapReason, SampleBlock, Samples, Stream
 
-LEAK = 0.02  # the time line may lag a slow instrument clock by this share: the ADS1292R's own oscillator does
+DRIFT_MOST = 0.02  # share by which an instrument's clock may be wrong: the ADS1292R's own oscillator's is
+DRIFT_WINDOW_S = 4.0  # its drift is how the least delay changes from one such window to the next, averaged
+DRIFT_WEIGHT = 0.25
+DRIFT_MARGIN = 0.002  # once known, the time line still rises faster than the drift by this share, to find its error
 SLEW = 0.1  # and is corrected downwards by at most this share of the time passed, so that it never runs backwards
-LATE_S = 0.2  # samples later than this without a break ...
-LATE_FOR_S = 3.0  # ... for this long: what lies between was lost without a trace
+LATE_S = 0.4  # samples later than this without a break ...
+LATE_FOR_S = 4.0  # ... for this long: what lies between was lost without a trace
 
 
 class ArrivalClock:
@@ -29,6 +32,11 @@ class ArrivalClock:
         self._offset_ns = math.nan  # time of sample 0 on the line handed out
         self._target_ns = math.nan  # the same on the lower envelope, not slewed
         self._last_ns = 0
+        self._rise = DRIFT_MOST
+        self._drift: float | None = None
+        self._window_ns = 0
+        self._window_least_ns = math.inf
+        self._window_before_ns = math.nan
         self._late_since_ns: int | None = None
         self._least_late_ns = math.inf
 
@@ -51,7 +59,8 @@ class ArrivalClock:
         if not self.started:
             self._offset_ns = seen
         self._target_ns = seen
-        self._last_ns = t_ns
+        self._last_ns = self._window_ns = t_ns
+        self._window_least_ns, self._window_before_ns = math.inf, math.nan
         self._late_since_ns = None
 
     def arrived(self, last: int, n: int, t_ns: int) -> int:
@@ -60,10 +69,22 @@ class ArrivalClock:
             self.anchor(last, t_ns)
             return 0
         seen = t_ns - last * self._period_ns
-        self._target_ns = min(self._target_ns + LEAK * (t_ns - self._last_ns), seen)
+        self._target_ns = min(self._target_ns + self._rise * (t_ns - self._last_ns), seen)
         self._last_ns = t_ns
         self._offset_ns = max(self._target_ns, self._offset_ns - SLEW * n * self._period_ns)
+        self._learn_drift(seen, t_ns)
         return self._lost(seen - self._offset_ns, t_ns)
+
+    def _learn_drift(self, seen_ns: float, t_ns: int) -> None:
+        self._window_least_ns = min(self._window_least_ns, seen_ns)
+        if t_ns - self._window_ns < DRIFT_WINDOW_S * 1e9:
+            return
+        drift = (self._window_least_ns - self._window_before_ns) / (t_ns - self._window_ns)
+        if abs(drift) < DRIFT_MOST:  # else a step, or (not a number) the first window
+            self._drift = drift if self._drift is None else self._drift + DRIFT_WEIGHT * (drift - self._drift)
+            self._rise = self._drift + DRIFT_MARGIN
+        self._window_ns = t_ns
+        self._window_before_ns, self._window_least_ns = self._window_least_ns, math.inf
 
     def _lost(self, late_ns: float, t_ns: int) -> int:
         if late_ns < LATE_S * 1e9:

@@ -1,0 +1,205 @@
+"""The serial driver on real pseudo-terminals."""
+
+import asyncio
+import contextlib
+import os
+import tty
+
+import pytest
+from driver_helpers import samples_of, until
+
+from agent.drivers.catalogue import open_driver
+from agent.drivers.healthypi import HealthyPi4Decoder
+from agent.drivers.serial_port import SerialDriver
+from agent.errors import InstrumentError, InstrumentReason
+from agent.model import Gap, Instrument, InstrumentEvent, InstrumentState, SampleBlock, Scan
+
+FRAME = bytes.fromhex("0afa140002f4010cfe400d0300e0930400520d0f6248507800000b")
+ECG = "healthypi-4.ecg"
+
+
+class Cable:
+    """A pseudo-terminal: `write` is the instrument's end, `path` the computer's."""
+
+    def __init__(self) -> None:
+        self.master, slave = os.openpty()
+        tty.setraw(slave)
+        self.path = os.ttyname(slave)
+        os.close(slave)
+
+    def write(self, data: bytes) -> None:
+        os.write(self.master, data)
+
+    def pull(self) -> None:
+        os.close(self.master)
+
+
+@pytest.fixture
+def cable():
+    one = Cable()
+    yield one
+    with contextlib.suppress(OSError):
+        one.pull()
+
+
+def states(items):
+    return [i.state for i in items if isinstance(i, InstrumentEvent) and i.state]
+
+
+def count(items, stream=ECG):
+    return sum(len(i.samples) for i in items if isinstance(i, SampleBlock) and i.stream == stream)
+
+
+def test_frames_arrive_and_a_pulled_cable_is_link_lost(cable):
+    async def scenario():
+        items = []
+        driver = open_driver("healthypi-4", cable.path)
+        task = asyncio.create_task(driver.run(items.append))
+        await until(lambda: InstrumentState.READY in states(items))
+        cable.write(FRAME * 3)
+        await until(lambda: count(items) == 3)
+        cable.pull()
+        with pytest.raises(InstrumentError) as error:
+            await asyncio.wait_for(task, 1)
+        return items, error.value.reason
+
+    items, reason = asyncio.run(scenario())
+    assert reason is InstrumentReason.LINK_LOST
+    assert states(items) == [InstrumentState.CONNECTING, InstrumentState.READY, InstrumentState.MEASURING]
+
+
+def test_what_waited_before_the_port_was_opened_is_not_taken(cable):
+    async def scenario():
+        held = os.open(cable.path, os.O_RDWR | os.O_NOCTTY)  # somebody else had it open: the bytes are kept
+        cable.write(FRAME * 5)
+        items = []
+        task = asyncio.create_task(open_driver("healthypi-4", cable.path).run(items.append))
+        await until(lambda: InstrumentState.READY in states(items))
+        await asyncio.sleep(0.05)
+        stale = count(items)
+        cable.write(FRAME)
+        await until(lambda: count(items) > stale)
+        task.cancel()
+        os.close(held)
+        return stale
+
+    assert asyncio.run(scenario()) == 0
+
+
+def test_a_port_in_use_is_busy(cable):
+    async def scenario():
+        task = asyncio.create_task(open_driver("healthypi-4", cable.path).run(lambda _: None))
+        await asyncio.sleep(0.05)
+        with pytest.raises(InstrumentError) as error:
+            await open_driver("healthypi-4", cable.path).run(lambda _: None)
+        task.cancel()
+        return error.value.reason
+
+    assert asyncio.run(scenario()) is InstrumentReason.BUSY
+
+
+def test_an_absent_port_is_awaited_then_not_found(tmp_path):
+    def driver(path, patience_s):
+        return SerialDriver(
+            Instrument("healthypi-4", "x"), str(path), HealthyPi4Decoder("healthypi-4"), patience_s=patience_s
+        )
+
+    async def absent():
+        await driver(tmp_path / "nothing", 0.3).run(lambda _: None)
+
+    with pytest.raises(InstrumentError) as error:
+        asyncio.run(absent())
+    assert error.value.reason is InstrumentReason.NOT_FOUND
+
+    async def late():
+        items = []
+        task = asyncio.create_task(driver(tmp_path / "later", 10).run(items.append))
+        await asyncio.sleep(0.1)
+        cable = Cable()
+        (tmp_path / "later").symlink_to(cable.path)
+        await until(lambda: InstrumentState.READY in states(items), 2)
+        task.cancel()
+        cable.pull()
+
+    asyncio.run(late())
+
+
+def test_no_port_at_all_cannot_be_opened(tmp_path):
+    (tmp_path / "file").write_text("no port")
+    with pytest.raises(InstrumentError) as error:
+        asyncio.run(open_driver("healthypi-4", str(tmp_path / "file")).run(lambda _: None))
+    assert error.value.reason is InstrumentReason.CANNOT_OPEN
+
+
+@pytest.mark.slow
+def test_silence_is_noticed_after_two_seconds_and_samples_resume_behind_a_gap(cable):
+    async def scenario():
+        items = []
+        driver = open_driver("healthypi-4", cable.path)
+        loop = asyncio.get_running_loop()
+        task = asyncio.create_task(driver.run(items.append))
+        await until(lambda: InstrumentState.READY in states(items))
+        cable.write(FRAME * 2)
+        await until(lambda: count(items) == 2)
+        quiet_since = loop.time()
+        cable.write(b"\x00\x01\x02" * 9)  # noise is no sign of life
+        with pytest.raises(InstrumentError) as error:
+            await asyncio.wait_for(task, 5)
+        silent_s = loop.time() - quiet_since
+        task = asyncio.create_task(driver.run(items.append))
+        await until(lambda: states(items)[-1] is InstrumentState.READY)
+        cable.write(FRAME * 2)
+        await until(lambda: count(items) == 4)
+        task.cancel()
+        return items, error.value.reason, silent_s
+
+    items, reason, silent_s = asyncio.run(scenario())
+    assert reason is InstrumentReason.SILENT
+    assert 1.9 < silent_s < 2.5
+    assert InstrumentState.SILENT in states(items)
+    samples_of(items, ECG)  # blocks and gaps follow each other
+    (gap,) = [i for i in items if isinstance(i, Gap) and i.stream == ECG]
+    assert 250 <= gap.n <= 450
+
+
+def test_a_badge_is_read(cable):
+    async def scenario():
+        items = []
+        task = asyncio.create_task(open_driver("badge-scanner", cable.path).run(items.append))
+        await until(lambda: InstrumentState.READY in states(items))
+        cable.write(b"BSC1:ABC\r\n")
+        await until(lambda: any(isinstance(i, Scan) for i in items))
+        task.cancel()
+        return [i.text for i in items if isinstance(i, Scan)]
+
+    assert asyncio.run(scenario()) == ["BSC1:ABC"]
+
+
+def test_a_flood_is_taken_whole(cable):
+    """A second of 100 times the rate, written by a thread as fast as the port takes it."""
+
+    async def scenario():
+        items = []
+        task = asyncio.create_task(open_driver("healthypi-4", cable.path).run(items.append))
+        await until(lambda: InstrumentState.READY in states(items))
+        await asyncio.to_thread(lambda: [cable.write(FRAME * 10) for _ in range(1250)])
+        await until(lambda: count(items) == 12_500)
+        task.cancel()
+        return items
+
+    items = asyncio.run(scenario())
+    assert not [i for i in items if isinstance(i, Gap)]
+    assert len(samples_of(items, ECG)) == 12_500
+
+
+def test_cancelling_lets_go_of_the_port(cable):
+    async def scenario():
+        for _ in range(3):
+            items = []
+            task = asyncio.create_task(open_driver("healthypi-4", cable.path).run(items.append))
+            await until(lambda items=items: InstrumentState.READY in states(items))
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(scenario())
