@@ -4,7 +4,8 @@ A reference for one machine: it serves on loopback only; in production an authen
 stands in front of it. The code names a visit, it authenticates nobody; its entry is rate-limited all the same.
 
 GET / asks for the code or shows the visit of this session; POST /code enters it (an HTML form); POST /leave forgets
-the session; GET /live streams (server-sent events, as the nurse's page does); GET /static/*.
+the session; GET /live streams (server-sent events, as the nurse's page does); GET /sound?mode=raw|treated streams the
+stethoscope; GET /static/*.
 """
 
 import hmac
@@ -116,6 +117,16 @@ class Sessions:
             await room.watch(on)
 
 
+def _entered(form: bytes) -> str | None:
+    """Return the four digits of a submitted form, None when it holds anything else."""
+    try:
+        fields = parse_qs(form.decode("ascii"), strict_parsing=True, max_num_fields=1)
+    except ValueError:
+        return None
+    digits = re.sub(r"\s", "", fields.get("code", [""])[0])
+    return digits if re.fullmatch(r"[0-9]{4}", digits, re.ASCII) else None
+
+
 async def serve_doctor(
     directory: Directory,
     *,
@@ -177,9 +188,8 @@ def doctor_app(directory: Directory, live: "Live", *, attempts: Attempts, demo: 
 
     async def code(request: Request) -> Response:
         client = request.client.host if request.client else ""
-        entered = parse_qs((await web.body(request)).decode("latin-1"), max_num_fields=4).get("code", [""])[0]
-        digits = re.sub(r"\s", "", entered)
-        if not re.fullmatch(r"[0-9]{4}", digits):
+        digits = _entered(await web.body(request))
+        if digits is None:
             return ask(words("page.code_wrong"), 400)
         wait = attempts.wait_s(client)
         if wait > 0:
@@ -201,16 +211,28 @@ def doctor_app(directory: Directory, live: "Live", *, attempts: Attempts, demo: 
         answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
         return answer
 
-    async def stream(request: Request) -> Response:
+    def entered(request: Request) -> tuple[RoomView, Callable[[], bool]]:
+        """Return the session's room, and what tells that it is over; 401 without a session."""
         token = request.cookies.get(COOKIE)
         room = sessions.room(token)
         if room is None:
             raise HTTPException(401)
+        return room, lambda: sessions.room(token) is None
+
+    async def stream(request: Request) -> Response:
+        room, gone = entered(request)
 
         async def watch(on: bool) -> None:
             await sessions.watch(room, on)
 
-        return live.response(room.board, gone=lambda: sessions.room(token) is None, watch=watch)
+        return live.response(room.board, gone=gone, watch=watch)
+
+    async def sound(request: Request) -> Response:
+        room, gone = entered(request)
+        mode = request.query_params.get("mode", "raw")
+        if mode not in room.board.sounds:
+            raise HTTPException(400)
+        return live.sound(room.board, mode, gone=gone)
 
     return Starlette(
         routes=[
@@ -219,5 +241,6 @@ def doctor_app(directory: Directory, live: "Live", *, attempts: Attempts, demo: 
             Route("/code", code, methods=["POST"]),
             Route("/leave", leave, methods=["POST"]),
             Route("/live", stream),
+            Route("/sound", sound),
         ]
     )

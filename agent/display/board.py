@@ -21,16 +21,30 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from agent.display.picture import Card, Link, LinkState, Picture, Scene, Status, StreamView
+import numpy as np
+
+from agent.display.picture import Card, Link, LinkState, Picture, Scene, Status, StreamView, card_for
+from agent.display.sound import Sound
 from agent.display.sweeps import Piece, Sweep
 from agent.display.vitals import vitals
 from agent.display.words import Words, number
-from agent.model import Analysis, Gap, InstrumentEvent, Reading, Signal, Stream, Trace, Visit
+from agent.model import Analysis, Gap, InstrumentEvent, Reading, SampleBlock, Signal, Stream, Trace, Visit
 
-__all__ = ["START", "Board", "Card", "Cursor", "Item", "LinkState", "Message", "StreamView"]
+__all__ = [
+    "START",
+    "Board",
+    "Card",
+    "Cursor",
+    "Item",
+    "LinkState",
+    "Message",
+    "StreamView",
+    "VisitState",
+    "card_for",
+]
 
 Message = dict[str, Any]
-Item = Trace | Analysis | Reading | InstrumentEvent | Gap
+Item = Trace | Analysis | Reading | InstrumentEvent | Gap | SampleBlock
 
 KEEP_S = 8.0
 """Traces kept for a page that connects or falls behind: one sweep and a little more."""
@@ -93,6 +107,7 @@ class Board:
         self._epoch = 1
         self._wave_number = 0
         self._pieces: deque[tuple[int, int, Piece]] = deque()  # (number, arrival, piece)
+        self.sounds = {"raw": Sound(), "treated": Sound()}
         self._picture = Picture()
 
     # --- what is fed in ---------------------------------------------------------------------------------------
@@ -102,26 +117,32 @@ class Board:
     ) -> None:
         """Add or change streams, how each is filtered for screens (by stream name), and instruments' tiles.
 
-        Raises ValueError for an ECG that is not in a voltage, KeyError for a card of a kind fr.toml does not know.
+        Raises ValueError for an ECG that is not in a voltage, KeyError for a card whose words fr.toml lacks.
         """
         changed = False
         for stream in streams:
             known = self._sweeps.get(stream.name)
             if known is None or known.stream != stream:
                 self._sweeps[stream.name] = Sweep(stream)
-                self._picture.owners[stream.name] = stream.instrument
+                self._picture.described[stream.name] = stream
+                self._picture.status.setdefault(stream.instrument, Status())
                 changed = True
         for name, view in (views or {}).items():
             changed = changed or self._views.get(name) != view
             self._views[name] = view
         for card in cards:
             self.words(f"instrument.{card.kind}.name")
+            self.words(card.tip or f"instrument.{card.kind}.tip")
             self._picture.status.setdefault(card.key, Status()).card = card
         if changed:
             self._birth_number += 1
 
     def feed(self, item: Item) -> None:
-        """Take one model object; what belongs to no described stream is remembered but not drawn."""
+        """Take one model object; what belongs to no described stream is remembered but not drawn.
+
+        Samples as the instrument gave them are wanted for the stethoscope alone: the doctor hears those. Blocks of
+        other streams may be fed and are ignored.
+        """
         now = self._now_ns()
         self._picture.heard_ns = now
         match item:
@@ -129,7 +150,14 @@ class Board:
                 sweep = self._sweeps.get(item.stream)
                 if sweep is not None and (piece := sweep.push(item, self._t0_ns)) is not None:
                     self._keep(piece, now)
+                    if sweep.stream.signal is Signal.SOUND:
+                        self.sounds["treated"].push((item.t_ns - self._t0_ns) / 1e9, item.fs_hz, item.values)
                 self._picture.saw(item.stream, item.t_ns + int(item.values.shape[0] / item.fs_hz * 1e9))
+            case SampleBlock():
+                sweep = self._sweeps.get(item.stream)
+                if sweep is not None and sweep.stream.signal is Signal.SOUND:
+                    values = np.multiply(item.samples, sweep.stream.gain, dtype=np.float64)
+                    self.sounds["raw"].push((item.t_ns - self._t0_ns) / 1e9, sweep.stream.fs_hz, values)
             case Analysis():
                 self._picture.analysed(item)
             case Reading():

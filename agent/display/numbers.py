@@ -97,6 +97,9 @@ def _pressure(scene: Scene) -> Any:
         high = systolic.number or 0.0
         text = f"{number(high)}/{number(low) if low is not None else scene.words('common.none')}"
     note, mark = _beside(scene, systolic, verdict)
+    pulse = scene.picture.readings.get((systolic.instrument, Kind.PULSE_RATE))
+    if pulse is not None and pulse.group == systolic.group and pulse.number is not None and text:
+        note = f"{scene.words('number.pr')} {number(pulse.number)} · {note}"
     return _number(scene, "bp", scene.words("number.mmhg"), verdict, text, note=note, mark=mark)
 
 
@@ -122,23 +125,33 @@ def _reading(scene: Scene, name: str, kind: Kind, unit: str, decimals: int) -> A
 
 
 def _newest(scene: Scene, kind: Kind) -> Reading | None:
-    """Return the reading to show: the newest spot value; of continuous ones a current one, a clinical one first.
+    """Return the reading to show: of continuous ones a current one; a clinical instrument's first; then the newest.
 
     Two current sources of one kind never alternate: the one that spoke first stays.
     """
 
     def rank(reading: Reading) -> tuple[bool, bool, int]:
         if kind not in CONTINUOUS:
-            return True, True, reading.t_ns
+            return True, _clinical(scene, reading.instrument), reading.t_ns
         current = _judge(scene, reading).state is State.CURRENT
         return current, _clinical(scene, reading.instrument), 0 if current else reading.t_ns
 
-    return max((r for (_, k), r in scene.picture.readings.items() if k is kind), key=rank, default=None)
+    found = (r for (_, k), r in scene.picture.readings.items() if k is kind)
+    # A continuous kind inside a group is one figure of a cuff's measurement, not a number that goes on.
+    return max((r for r in found if kind not in CONTINUOUS or not r.group), key=rank, default=None)
+
+
+def _flag(scene: Scene, flag: str) -> str:
+    """Return an instrument's flag in words; a numbered one (`user_2`) goes by its name; "" is not worth a word."""
+    for key in (f"flag.{flag}", f"flag.{flag.rstrip('0123456789').rstrip('_')}"):
+        if key in scene.words:
+            return scene.words(key)
+    return scene.words("flag.other", flag=flag)
 
 
 def _clinical(scene: Scene, instrument: str) -> bool:
-    status = scene.picture.status.get(instrument)
-    return status is None or status.card is None or status.card.clinical
+    card = scene.picture.card(instrument)
+    return card is None or card.clinical
 
 
 def _judge(scene: Scene, reading: Reading) -> Verdict:
@@ -166,10 +179,9 @@ def _beside(scene: Scene, reading: Reading, verdict: Verdict) -> tuple[str, str]
         if reading.quality in {ReadingQuality.QUESTIONABLE, ReadingQuality.IMPLAUSIBLE}:
             parts.append(scene.words(f"number.{reading.quality.value}"))
             mark = "todo"
-        for flag in reading.flags:
-            known = f"flag.{flag}" in scene.words
-            parts.append(scene.words(f"flag.{flag}") if known else scene.words("flag.other", flag=flag))
-            mark = "todo"
+        said = [text for flag in reading.flags if (text := _flag(scene, flag))]
+        parts += said
+        mark = "todo" if said else mark
     if not _clinical(scene, reading.instrument):
         parts.append(scene.words("number.not_clinical"))
     return " · ".join(parts), mark
@@ -194,8 +206,7 @@ def _number(scene: Scene, name: str, unit: str, verdict: Verdict, text: str, *, 
 def _absent(scene: Scene, name: str, slot: str) -> Any:
     """Return a number whose instrument has given nothing yet: dashes and what its instrument does."""
     out = _number(scene, name, "", Verdict(State.NONE, 0.0), "")
-    owner = scene.picture.owners.get(scene.slots.get(slot, ""), "")
-    status = scene.picture.status.get(owner)
+    status = scene.picture.status.get(scene.picture.owner(scene.slots.get(slot, "")))
     if slot not in scene.slots or (status is not None and status.state not in AT_WORK):
         out["reason"] = scene.words("sweep.no_instrument")
     return out

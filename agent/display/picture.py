@@ -1,12 +1,13 @@
 """What a board knows, before it is put in words: the newest of everything heard, and the bag's own state."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
 from agent.display import freshness
 from agent.display.words import Words, age
+from agent.errors import InstrumentReason
 from agent.model import (
     Analysis,
     Gap,
@@ -17,7 +18,9 @@ from agent.model import (
     Quality,
     Rate,
     Reading,
+    Signal,
     Spo2,
+    Stream,
 )
 
 RECENT_S = 4.0
@@ -57,12 +60,41 @@ class StreamView:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """An instrument's tile: its key in events, its kind in fr.toml, a name of its own, and whether it is clinical."""
+    """An instrument's tile: its key in events, its kind in fr.toml, its own name and tip, whether it is clinical.
+
+    `tip` is a key of fr.toml; without one the kind's own tip is shown. An instrument that was never given a card gets
+    one by what it gives, see `card_for`.
+    """
 
     key: str
     kind: str
     name: str | None = None
+    tip: str | None = None
     clinical: bool = True
+
+
+_KINDS: Mapping[Signal | Kind, str] = {
+    Signal.ECG: "ecg",
+    Signal.PLETH: "oximeter",
+    Signal.SOUND: "stethoscope",
+    Kind.PRESSURE_SYSTOLIC: "pressure",
+    Kind.GLUCOSE: "glucose",
+    Kind.WEIGHT: "scale",
+    Kind.SPO2: "oximeter",
+    Kind.TEMPERATURE: "thermometer",
+}
+"""What an instrument is on its tile, by what it gives: the first that applies."""
+
+
+def card_for(key: str, gives: Iterable[Signal | Kind], *, tip: str | None = None, clinical: bool = True) -> Card | None:
+    """Return the card of an instrument by the signals and kinds it gives; None when nothing tells what it is."""
+    given = set(gives)
+    kind = next((name for what, name in _KINDS.items() if what in given), None)
+    return None if kind is None else Card(key, kind, tip=tip, clinical=clinical)
+
+
+_REASONS = {reason.value: reason for reason in InstrumentReason}
+_HAPPENINGS = {happening.value: happening for happening in Happening}
 
 
 @dataclass(slots=True)
@@ -71,8 +103,11 @@ class Status:
 
     card: Card | None = None
     state: InstrumentState | None = None
-    what: str = ""
+    why: InstrumentReason | None = None
     read_ns: int | None = None
+    said: tuple[str, str, int] | None = None
+    """The newest thing it said that is neither state nor value: what, its own word, when."""
+    events: dict[Happening, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -99,8 +134,7 @@ class Picture:
     link: Link = field(default_factory=Link)
     battery: tuple[int | None, int | None] = (None, None)
     listening: bool = False
-    owners: dict[str, str] = field(default_factory=dict)
-    """The instrument of each stream."""
+    described: dict[str, Stream] = field(default_factory=dict)
     visit_id: bytes | None = None
     visit_state: str = "idle"
     code: str | None = None
@@ -140,15 +174,33 @@ class Picture:
         status.read_ns = max(status.read_ns or item.t_ns, item.t_ns)
 
     def happened(self, item: InstrumentEvent) -> None:
-        """Keep where an instrument stands."""
+        """Keep where an instrument stands, and what it said; a reason stands in `what` or `detail`."""
         status = self.status.setdefault(item.instrument, Status())
         if item.state is not None:
-            status.state, status.what = item.state, item.what
+            status.state = item.state
+            status.why = next((_REASONS[word] for word in (item.what, item.detail) if word in _REASONS), None)
+        elif item.what in _HAPPENINGS:
+            happening = _HAPPENINGS[item.what]
+            status.events[happening] = max(status.events.get(happening, item.t_ns), item.t_ns)
+        else:
+            status.said = (item.what, item.detail, item.t_ns)
 
     def lost(self, item: Gap) -> None:
         """Note a hole in a stream."""
         heard = self.heard(item.stream)
         heard.gap_ns = max(heard.gap_ns or item.t_ns, item.t_ns)
+
+    def card(self, key: str) -> Card | None:
+        """Return an instrument's card, its own or by what it gives."""
+        status = self.status.get(key)
+        if status is not None and status.card is not None:
+            return status.card
+        signals = [stream.signal for stream in self.described.values() if stream.instrument == key]
+        return card_for(key, [*signals, *(kind for instrument, kind in self.readings if instrument == key)])
+
+    def owner(self, stream: str) -> str:
+        """Return the instrument of a stream."""
+        return self.described[stream].instrument if stream in self.described else ""
 
     def forget_values(self) -> None:
         """Drop every value: another patient's."""
@@ -157,6 +209,7 @@ class Picture:
         self.streams.clear()
         for status in self.status.values():
             status.read_ns = None
+            status.events.clear()
 
 
 @dataclass(frozen=True, slots=True)

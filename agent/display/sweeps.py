@@ -13,6 +13,7 @@ POINTS_PER_S = 250.0
 ECG_QUANTUM_MV = 0.005
 """At 10 mm/mV, 0.05 mm: under half a pixel on any screen."""
 LEVELS = 512
+JITTER_S = 0.03
 JUMP_S = 0.25
 SLEW = 0.05
 SPAN_DECAY = 0.98
@@ -38,12 +39,14 @@ class Piece:
 
 
 class Sweep:
-    """Reduces one stream's traces for screens; its output does not depend on how the traces were cut.
+    """Reduces one stream's traces for screens; which samples become points does not depend on how they were cut.
 
     Above POINTS_PER_S each bucket of samples gives its smallest and its largest, in their order, so that no R-peak is
-    lost to decimation (a point moves by at most one bucket, 8 ms, 0.2 mm on the sweep). The sample's index is the
-    clock within a stream: a block's own time only slews the line slowly, unless it jumps by more than 0.25 s (a
-    restart). A block older than the line (filled in after an outage) keeps its own true time.
+    lost to decimation (a point moves by at most one bucket, 8 ms, 0.2 mm on the sweep).
+
+    Traces that follow each other (the next index, or no more than 30 ms off) stand on one even line: a block's own
+    time only slews it, so that jitter never shows as a hole or a step. A hole, or a jump above 0.25 s (a restart),
+    begins a new line. A block older than the line (filled in after an outage) keeps its own true time.
     """
 
     def __init__(self, stream: Stream) -> None:
@@ -54,49 +57,44 @@ class Sweep:
         self._scale = MILLIVOLTS[stream.unit] if ecg else 1.0
         self._fixed_q = ECG_QUANTUM_MV if ecg else None
         self._span = 0.0
-        self._anchor_s = 0.0
-        self._last_s = -math.inf
-        self._next = -1
+        self._next_index = -1
+        self._end_s = -math.inf
         self._rest: Floats = np.empty(0)
 
     def push(self, trace: Trace, t0_ns: int) -> Piece | None:
         """Take a trace, give what it completes; board times count from `t0_ns`."""
-        fs = trace.fs_hz
+        fs, bucket = trace.fs_hz, self._bucket(trace.fs_hz)
         t = (trace.t_ns - t0_ns) / 1e9
         values = np.asarray(trace.values, dtype=np.float64)
         values = values[:, 0] if values.ndim > 1 else values
         if not values.size:
             return None
-        if t < self._last_s - JUMP_S:
-            return self._piece(values * self._scale, trace.index, fs, t - trace.index / fs)
-        self._steer(t - trace.index / fs)
-        self._last_s = t + values.size / fs
-        start = trace.index
-        if start == self._next and self._rest.size:
-            start -= self._rest.size
-            values = np.concatenate([self._rest, values])
-        self._next = trace.index + trace.values.shape[0]
-        whole = self._next - self._next % self._bucket(fs)
-        self._rest = values[max(0, whole - start) :]
-        return self._piece(values[: max(0, whole - start)] * self._scale, start, fs, self._anchor_s)
-
-    def _steer(self, anchor_s: float) -> None:
-        error = anchor_s - self._anchor_s
-        self._anchor_s += error if self._next < 0 or abs(error) > JUMP_S else SLEW * error
+        off = t - self._end_s
+        if off < -JUMP_S:
+            return self._reduce(np.pad(values, (0, -values.size % bucket), mode="edge"), t, fs)
+        follows = abs(off) <= JITTER_S or (trace.index == self._next_index and off <= JUMP_S)
+        if not follows:
+            self._rest = np.empty(0)
+        start_s = self._end_s + SLEW * off if follows else t
+        self._next_index = trace.index + values.size
+        self._end_s = start_s + values.size / fs
+        start_s -= self._rest.size / fs
+        values = np.concatenate([self._rest, values])
+        whole = values.size - values.size % bucket
+        self._rest = values[whole:]
+        return self._reduce(values[:whole], start_s, fs)
 
     @staticmethod
     def _bucket(fs: float) -> int:
         """Samples that give two points; 1 where the rate needs no reduction."""
         return 1 if fs <= POINTS_PER_S * 1.5 else 2 * round(fs / POINTS_PER_S)
 
-    def _piece(self, values: Floats, index: int, fs: float, anchor_s: float) -> Piece | None:
+    def _reduce(self, values: Floats, start_s: float, fs: float) -> Piece | None:
+        """Return whole buckets of samples, the first at `start_s`, as points."""
+        values = values * self._scale
         bucket = self._bucket(fs)
         if bucket > 1:
-            ahead = -index % bucket
-            values, index = values[ahead:], index + ahead
-            rows = values[: values.size - values.size % bucket].reshape(-1, bucket)
-            if not rows.size:
-                return None
+            rows = values.reshape(-1, bucket)
             ends = np.sort(np.stack([rows.argmin(1), rows.argmax(1)], 1), 1)
             values = np.take_along_axis(rows, ends, 1).ravel()
         if not values.size:
@@ -107,8 +105,8 @@ class Sweep:
         y: list[int | None] = levels.tolist()
         if not finite.all():
             y = [level if ok else None for level, ok in zip(y, finite.tolist(), strict=True)]
-        first = anchor_s + index / fs + (bucket / 4 / fs if bucket > 1 else 0.0)
-        return Piece(self.stream.name, round(first, 5), fs if bucket == 1 else 2 * fs / bucket, q, y)
+        first_s = start_s + (bucket / 4 / fs if bucket > 1 else 0.0)
+        return Piece(self.stream.name, round(first_s, 5), fs if bucket == 1 else 2 * fs / bucket, q, y)
 
     def _quantum(self, values: Floats) -> float:
         """Return a power of two that cuts the recent swing into at least LEVELS levels."""

@@ -4,12 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from agent.display.picture import Card, Heard, Scene, Status
-from agent.errors import InstrumentReason
 from agent.model import Cause, Happening, InstrumentState
 
 GOOD_QUALITY = 0.7
 FAIR_QUALITY = 0.4
-REASONS = {reason.value for reason in InstrumentReason}
 LASTING: Mapping[Happening, Happening] = {
     Happening.LEAD_OFF: Happening.LEAD_ON,
     Happening.PROBE_OFF: Happening.PROBE_ON,
@@ -31,10 +29,11 @@ PASSING = (
 def tile(scene: Scene, key: str, status: Status, card: Card) -> Any:
     """Return an instrument's tile: a mark, one plain sentence, the physical tip while it helps."""
     words, kind = scene.words, f"instrument.{card.kind}"
-    streams = [h for name, h in scene.picture.streams.items() if scene.picture.owners.get(name) == key]
+    streams = [h for name, h in scene.picture.streams.items() if scene.picture.owner(name) == key]
     flowing = any(scene.recent(h.seen_ns) for h in streams)
-    wrong = next((t for h in streams if (t := trouble(scene, h)) is not None), None)
-    tip = words(f"{kind}.tip")
+    own = Heard(events=status.events, quality=next((h.quality for h in streams if h.quality), None))
+    wrong = next((t for h in (own, *streams) if (t := trouble(scene, h)) is not None), None)
+    tip = words(card.tip or f"{kind}.tip")
     match status.state:
         case None:
             mark, sentence = "idle", words("state.absent")
@@ -42,12 +41,14 @@ def tile(scene: Scene, key: str, status: Status, card: Card) -> Any:
             mark, sentence = "idle", words.of(status.state)
         case InstrumentState.FAILED | InstrumentState.SILENT:
             mark = "bad" if status.state is InstrumentState.FAILED else "todo"
-            known = status.what in REASONS
-            sentence = words(f"instrument_reason.{status.what}") if known else words.of(status.state)
+            sentence = words.of(status.why or status.state)
         case InstrumentState.READY | InstrumentState.MEASURING:
             mark, sentence = "ok", words.of(status.state)
+            said = status.said
             if wrong is not None:
                 mark, sentence = "todo", wrong
+            elif said is not None and f"said.{said[0]}" in words and scene.recent(said[2]):
+                sentence, tip = words(f"said.{said[0]}", detail=said[1]), ""
             elif flowing or status.read_ns is not None:
                 sentence, tip = words(f"{kind}.good"), ""
     return {

@@ -85,7 +85,7 @@ def vitals(scene: Scene) -> dict[str, Any]:
         "day_s": at.hour * HOUR_S + at.minute * MINUTE_S + at.second if at else None,
         "numbers": numbers(scene),
         "quality": {slot: quality(scene, slot) for slot in scene.slots},
-        "tiles": [tile(scene, key, s, s.card) for key, s in picture.status.items() if s.card is not None],
+        "tiles": [tile(scene, key, s, card) for key, s in picture.status.items() if (card := picture.card(key))],
         "link": link(scene),
         "battery": battery(scene),
         "notices": notices(scene),

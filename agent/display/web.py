@@ -31,6 +31,7 @@ from agent.errors import StateError
 log = logging.getLogger(__name__)
 
 PERIOD_S = 0.2
+SOUND_PERIOD_S = 0.04
 MAX_BODY = 1024
 MAX_PAGES = 16
 LOG_EVERY_S = 60.0
@@ -231,6 +232,27 @@ class Live:
                     await watch(False)  # noqa: FBT003
 
         return StreamingResponse(events(), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+
+    def sound(self, board: Board, mode: str, *, gone: Callable[[], bool]) -> Response:
+        """Return the stethoscope's live sound, "raw" or "treated": packets as sound.py describes them."""
+        if self.pages >= MAX_PAGES:
+            raise HTTPException(503)
+        source = board.sounds[mode]
+
+        async def packets() -> AsyncIterator[bytes]:
+            self.pages += 1
+            number = source.newest
+            try:
+                while not (self.stop.is_set() or gone()):
+                    data, number = source.since(number)
+                    if data:
+                        yield data
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self.stop.wait(), SOUND_PERIOD_S)
+            finally:
+                self.pages -= 1
+
+        return StreamingResponse(packets(), media_type="application/octet-stream")
 
 
 class _Server(uvicorn.Server):

@@ -28,6 +28,7 @@ from agent.model import (
     Quality,
     Rate,
     Reading,
+    SampleBlock,
     Signal,
     Stream,
     Trace,
@@ -127,6 +128,8 @@ class Patient:
                 values = 0 * values
             t_ns = self.begun_ns + int(first / stream.fs_hz * 1e9)
             self.board.feed(Trace(stream.name, first, t_ns, stream.fs_hz, values))
+            if stream.signal is Signal.SOUND:
+                self.board.feed(SampleBlock(stream.name, first, t_ns, np.rint(values / stream.gain).astype(np.int32)))
             self.index[stream.name] = last
         heart = Rate(None, NoValue.NO_BEATS) if self.asystole else Rate(72.0)
         self.board.feed(Analysis("ecg", now, rate=heart, quality=(Quality(0, 0.95),)))
@@ -215,8 +218,8 @@ def preview() -> Iterator[Preview]:
             patient.readings()
         near.link(LinkState.WATCHED, time.monotonic_ns())
         near.battery(minutes=190)
-        near.listening(True)
-        far.listening(True)
+        for patient in both:
+            patient.board.listening(on=True)
         addresses: dict[str, str] = {}
         loop = asyncio.get_running_loop()
         show = Preview("", "", *both, Gestures(near), Room(far), loop)
@@ -247,7 +250,7 @@ def preview() -> Iterator[Preview]:
     def run() -> None:
         try:
             asyncio.run(main())
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - shown to the test that waits
             failed.append(error)
             ready.set()
 

@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 
 FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-extensions", "--disable-default-apps",
-    "--disable-dev-shm-usage", "--mute-audio", "--autoplay-policy=no-user-gesture-required", "--remote-debugging-port=0",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--disable-extensions", "--disable-default-apps",
+    "--disable-dev-shm-usage", "--mute-audio", "--autoplay-policy=no-user-gesture-required",
+    "--remote-debugging-port=0",
 ]  # fmt: skip
 
 

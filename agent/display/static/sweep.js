@@ -63,6 +63,7 @@ export class Sweep {
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
     const box = this.ink.parentElement.getBoundingClientRect();
     if (!box.width || !box.height) return;
+    this.ratio = ratio;
     this.width = box.width;
     this.height = box.height;
     for (const canvas of [this.grid, this.ink]) {
@@ -109,12 +110,17 @@ export class Sweep {
   }
 
   zero() {
-    return Math.round(this.height * 0.62);
+    return Math.round(this.height * 0.66);
+  }
+
+  // Where the caption lies over the trace, pleth and sound keep below it.
+  top() {
+    return this.height > 140 ? 34 : 8;
   }
 
   y(value) {
     if (this.slot === "ecg") return this.zero() - (value * MM_PER_MV * this.width) / MM;
-    return this.height - 6 - ((value - this.low) / (this.high - this.low || 1)) * (this.height - 14);
+    return this.height - 6 - ((value - this.low) / (this.high - this.low || 1)) * (this.height - 6 - this.top());
   }
 
   // Pleth and sound fit themselves: to what the last sweep held, and only when that no longer fits.
@@ -179,8 +185,9 @@ export class Sweep {
   }
 
   stretch(pen, start, a, b, bar) {
-    const left = Math.max(0, this.x(a, start) - 2);
-    const right = this.x(b, start);
+    // Whole pixels: a clip that cuts through one leaves a faint seam.
+    const left = Math.max(0, Math.floor((this.x(a, start) - 2) * this.ratio) / this.ratio);
+    const right = Math.ceil(this.x(b, start) * this.ratio) / this.ratio;
     pen.save();
     pen.beginPath();
     pen.rect(left, 0, right - left, this.height);
