@@ -78,7 +78,7 @@ def test_after_a_jump_only_whole_windows_count(jump):
     x = np.random.default_rng(jump).integers(-9000, 9000, 4000).astype(np.int32)
     d = Decimator()
     d.push(0, x[:1000])
-    first, out = d.push(1000 + jump, x[1000 : 2000])
+    first, out = d.push(1000 + jump, x[1000:2000])
     expected_first, expected = decimate(x[1000:2000], 1000 + jump)
     assert first == expected_first
     assert (out == expected).all()

@@ -52,9 +52,7 @@ def test_an_endless_line_is_not_kept():
 def test_the_same_badge_within_a_second_counts_once():
     d = ScannerDecoder("s")
     seen = [
-        (t, item.text)
-        for t in (0, 400, 900, 1_850, 3_000)
-        for item in d.feed("serial", b"BSC1:A\r\n", t * 1_000_000)
+        (t, item.text) for t in (0, 400, 900, 1_850, 3_000) for item in d.feed("serial", b"BSC1:A\r\n", t * 1_000_000)
     ]
     assert [t for t, _ in seen] == [0, 3_000]  # held in the beam it stays one scan
     assert [i.text for i in d.feed("serial", b"BSC1:B\r\n", 3_001_000_000)] == ["BSC1:B"]

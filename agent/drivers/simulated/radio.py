@@ -10,7 +10,7 @@ from typing import Any
 
 from bumble.core import BaseBumbleError
 from bumble.device import Device, Peer
-from bumble.hci import Address
+from bumble.hci import Address, HCI_LE_Create_Connection_Cancel_Command
 from bumble.transport import open_transport
 
 from agent.drivers.ble import (
@@ -160,24 +160,33 @@ class _Client(BaseBleakClient):
 
     async def connect(self, pair: bool, **kwargs: Any) -> None:
         """Connect and discover."""
-        del pair
+        del pair, kwargs
         device = await self.host.device()
         async with as_bleak():
+            self._connection = connection = await self._connected(device)
             try:
-                connection = await device.connect(self.address, timeout=kwargs.get("timeout", self._timeout))
-            except asyncio.CancelledError:
-                with contextlib.suppress(Exception):
-                    await device.cancel_connection(self.address)
+                connection.once("disconnection", self._disconnected)
+                device.once("flush", self._disconnected)
+                self._peer = Peer(connection)
+                await self._peer.request_mtu(MTU)
+                await self._peer.discover_services()
+                for service in self._peer.services:
+                    await service.discover_characteristics()
+                self.services = self._collection()
+            except BaseException:
+                await self.disconnect()
                 raise
-            self._connection = connection
-            connection.once("disconnection", self._disconnected)
-            device.once("flush", self._disconnected)
-            self._peer = Peer(connection)
-            await self._peer.request_mtu(MTU)
-            await self._peer.discover_services()
-            for service in self._peer.services:
-                await service.discover_characteristics()
-            self.services = self._collection()
+
+    async def _connected(self, device: Any) -> Any:
+        """Connect; when cancelled, take the attempt back before giving up the adapter."""
+        connecting = asyncio.ensure_future(device.connect(self.address, timeout=None))
+        try:
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            await device.send_sync_command(HCI_LE_Create_Connection_Cancel_Command())
+            with contextlib.suppress(BaseBumbleError):
+                await (await connecting).disconnect()  # it came about all the same
+            raise
 
     def _collection(self) -> BleakGATTServiceCollection:
         collection = BleakGATTServiceCollection()

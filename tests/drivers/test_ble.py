@@ -1,0 +1,308 @@
+"""The radio and its drivers over real GATT: bumble's controllers behind bleak, HCI over TCP, no radio."""
+
+import asyncio
+import contextlib
+
+import pytest
+from driver_helpers import samples_of, until
+
+pytest.importorskip("bumble")
+
+from bumble.core import UUID
+from bumble.gatt import Characteristic, Service
+
+from agent.drivers.berry import BciDecoder
+from agent.drivers.ble import BleDriver, Profile, Radio, uuid
+from agent.drivers.catalogue import open_driver
+from agent.drivers.simulated.peripherals import HciServer, Link, Peripheral, about, indicating, notifying, reading
+from agent.errors import InstrumentError, InstrumentReason
+from agent.model import Gap, Instrument, InstrumentEvent, InstrumentState, Reading, SampleBlock
+
+BERRY = "C0:00:00:00:00:01"
+CUFF = "C0:00:00:00:00:02"
+EAR = "C0:00:00:00:00:03"
+PLETH = "berry-bm1000.pleth"
+PACKET = bytes.fromhex("883c074b62")
+PRESSURE = bytes.fromhex("1e80004c005d00ea0703090e140548000100 00".replace(" ", ""))
+
+
+class Rig:
+    """A link with an offered controller and a radio on it."""
+
+    def __init__(self) -> None:
+        self.link = Link()
+        self.hci = HciServer(self.link)
+
+    async def __aenter__(self):
+        self.port = await self.hci.start()
+        self.radio = Radio.bumble(f"tcp-client:127.0.0.1:{self.port}")
+        self.tasks = []
+        return self
+
+    async def __aexit__(self, *_):
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+        await self.radio.close()
+        self.hci.close()
+
+    async def berry(self, address=BERRY):
+        value = notifying("49535343-1E4D-4BD9-BA61-23C647249616")
+        service = "49535343-FE7D-4AE5-8FA9-9FAFD205E455"
+        services = [Service(UUID(service), [value]), *about("BM-7", "2.1", 64)]
+        peripheral = Peripheral(self.link, "BerryMed", address, service, services)
+        await peripheral.start()
+        return peripheral, value
+
+    def start(self, driver):
+        items = []
+        task = asyncio.create_task(driver.run(items.append))
+        self.tasks.append(task)
+        return items, task
+
+
+def scenario(body, seconds=20):
+    async def run():
+        async with asyncio.timeout(seconds), Rig() as rig:
+            return await body(rig)
+
+    return asyncio.run(run())
+
+
+def states(items):
+    return [i.state for i in items if isinstance(i, InstrumentEvent) and i.state]
+
+
+def events(items):
+    return {i.what: i.detail for i in items if isinstance(i, InstrumentEvent) and i.what}
+
+
+def pleth(items):
+    return sum(len(i.samples) for i in items if isinstance(i, SampleBlock))
+
+
+def test_find_connect_subscribe_and_say_who_it_is():
+    async def body(rig):
+        peripheral, value = await rig.berry()
+        driver = open_driver("berry-bm1000", BERRY, radio=rig.radio)
+        items, _ = rig.start(driver)
+        await until(lambda: peripheral.subscribed(value))
+        for _ in range(3):
+            await peripheral.notify(value, PACKET * 4)
+        await until(lambda: pleth(items) == 12 and "battery" in events(items))
+        return items, driver.instrument
+
+    items, instrument = scenario(body)
+    assert states(items) == [InstrumentState.CONNECTING, InstrumentState.READY, InstrumentState.MEASURING]
+    assert events(items) == {"identity": "serial=BM-7 firmware=2.1", "battery": "64"}
+    assert (instrument.serial, instrument.firmware) == ("BM-7", "2.1")
+    assert set(samples_of(items, PLETH).tolist()) == {60}
+
+
+def test_a_dropped_link_is_seen_at_once_and_the_next_one_opens_with_a_gap():
+    async def body(rig):
+        peripheral, value = await rig.berry()
+        loop = asyncio.get_running_loop()
+        driver = open_driver("berry-bm1000", BERRY, radio=rig.radio)
+        items, task = rig.start(driver)
+        await until(lambda: peripheral.subscribed(value))
+        await peripheral.notify(value, PACKET * 4)
+        await until(lambda: pleth(items) == 4)
+        seen_s, back_s = [], []
+        for _ in range(5):
+            dropped = loop.time()
+            peripheral.controller.drop_links()
+            with pytest.raises(InstrumentError) as error:
+                await asyncio.wait_for(task, 2)
+            assert error.value.reason is InstrumentReason.LINK_LOST
+            seen_s.append(loop.time() - dropped)
+            more, task = rig.start(driver)
+            await until(lambda: peripheral.subscribed(value))
+            await peripheral.notify(value, PACKET * 4)
+            await until(lambda more=more: pleth(more) == 4)
+            back_s.append(loop.time() - dropped)
+            items += more
+        return items, seen_s, back_s
+
+    items, seen_s, back_s = scenario(body)
+    assert max(seen_s) < 0.2
+    assert sorted(back_s)[2] < 1.0
+    gaps = [i for i in items if isinstance(i, Gap)]
+    assert len(gaps) == 5
+    assert len(samples_of(items, PLETH)) == 24
+
+
+@pytest.mark.slow
+def test_a_silent_instrument_is_noticed_though_the_link_stands():
+    async def body(rig):
+        peripheral, value = await rig.berry()
+        items, task = rig.start(open_driver("berry-bm1000", BERRY, radio=rig.radio))
+        await until(lambda: peripheral.subscribed(value))
+        await peripheral.notify(value, PACKET)
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        with pytest.raises(InstrumentError) as error:
+            await asyncio.wait_for(task, 5)
+        return error.value.reason, loop.time() - since, states(items)
+
+    reason, seconds, said = scenario(body)
+    assert reason is InstrumentReason.SILENT
+    assert 1.9 < seconds < 3.0
+    assert said[-1] is InstrumentState.SILENT
+
+
+def test_an_episodic_instrument_may_go_and_come_back():
+    async def body(rig):
+        value = indicating("2A35")
+        cuff = Peripheral(rig.link, "A&D_UA-651BLE_1", CUFF, "1810", [Service(UUID("1810"), [value])])
+        items, task = rig.start(open_driver("and-ua651ble", CUFF, radio=rig.radio))
+        await cuff.start()
+        for _ in range(2):
+            await until(lambda: cuff.subscribed(value))
+            assert await cuff.indicate(value, PRESSURE)
+            await cuff.unplug()  # it sleeps after every measurement
+            await asyncio.sleep(0.05)
+            assert not task.done()
+            await cuff.plug()
+        return items
+
+    items = scenario(body)
+    assert [i.number for i in items if isinstance(i, Reading)] == [128.0, 76.0, 93.0, 72.0] * 2
+    assert {i.group for i in items if isinstance(i, Reading)} == {1, 2}
+
+
+def test_a_thermometer_names_its_site_by_the_type_characteristic():
+    async def body(rig):
+        value = indicating("2A1C")
+        services = [Service(UUID("1809"), [value, reading("2A1D", b"\x06")])]
+        ear = Peripheral(rig.link, "A&D_UT201BLE_1", EAR, "1809", services)
+        await ear.start()
+        items, _ = rig.start(open_driver("and-ut201ble", EAR, radio=rig.radio))
+        await until(lambda: ear.subscribed(value))
+        await ear.indicate(value, bytes.fromhex("006c0100ff"))
+        await until(lambda: any(isinstance(i, Reading) for i in items))
+        return [(i.number, i.site) for i in items if isinstance(i, Reading)]
+
+    assert scenario(body) == [(36.4, "bouche")]
+
+
+def test_several_instruments_at_once_lose_nothing():
+    async def body(rig):
+        addresses = [f"C0:00:00:00:01:{k:02X}" for k in range(5)]
+        made = [await rig.berry(address) for address in addresses]
+        running = [rig.start(open_driver("berry-bm1000", address, radio=rig.radio)) for address in addresses]
+        await until(lambda: all(p.subscribed(v) for p, v in made), 15)
+        for k in range(100):
+            for peripheral, value in made:
+                await peripheral.notify(value, bytes((0x88, k, 7, 75, 98)))
+            await asyncio.sleep(0.005)
+        await until(lambda: all(pleth(items) == 100 for items, _ in running))
+        return [samples_of(items, PLETH).tolist() for items, _ in running]
+
+    assert scenario(body, 30) == [list(range(100))] * 5
+
+
+def test_a_streaming_instrument_that_never_advertises_is_not_found():
+    async def body(rig):
+        driver = BleDriver(
+            Instrument("x", "x"), BERRY, BciDecoder("x"), Profile(notify=("2a35",)), rig.radio, patience_s=0.2
+        )
+        _, task = rig.start(driver)
+        with pytest.raises(InstrumentError) as error:
+            await task
+        return error.value.reason
+
+    assert scenario(body) is InstrumentReason.NOT_FOUND
+
+
+def test_no_adapter_is_stack_down():
+    async def body(rig):
+        dead = Radio.bumble("tcp-client:127.0.0.1:1")
+        reasons = []
+        for key, address in (("berry-bm1000", BERRY), ("and-ua651ble", CUFF)):
+            _, task = rig.start(open_driver(key, address, radio=dead))
+            with pytest.raises(InstrumentError) as error:
+                await task
+            reasons.append(error.value.reason)
+        await dead.close()
+        return reasons
+
+    assert scenario(body) == [InstrumentReason.STACK_DOWN] * 2
+
+
+def test_the_adapter_may_die_and_come_back():
+    async def body(rig):
+        peripheral, value = await rig.berry()
+        driver = open_driver("berry-bm1000", BERRY, radio=rig.radio)
+        _, task = rig.start(driver)
+        await until(lambda: peripheral.subscribed(value))
+        rig.hci._connection.transport.abort()
+        with pytest.raises(InstrumentError) as error:
+            await asyncio.wait_for(task, 2)
+        assert error.value.reason is InstrumentReason.LINK_LOST
+        await until(lambda: not peripheral.subscribed(value))
+        items, _ = rig.start(driver)
+        await until(lambda: peripheral.subscribed(value))
+        await peripheral.notify(value, PACKET)
+        await until(lambda: pleth(items) == 1)
+
+    scenario(body)
+
+
+def test_an_operation_that_never_ends_is_bounded(monkeypatch):
+    """A read that hangs (BlueZ does so for 200 s when pairing is needed) costs its timeout, not the stream."""
+    monkeypatch.setattr("agent.drivers.ble.OPERATION_S", 0.2)
+
+    async def body(rig):
+        async def never(_connection):
+            await asyncio.sleep(60)
+
+        value = notifying("49535343-1E4D-4BD9-BA61-23C647249616")
+        from bumble.att import AttributeValueV2 as Dynamic
+
+        stuck = Characteristic(UUID("2A25"), Characteristic.READ, Characteristic.READABLE, Dynamic(read=never))
+        service = "49535343-FE7D-4AE5-8FA9-9FAFD205E455"
+        services = [Service(UUID(service), [value]), Service(UUID("180A"), [stuck])]
+        peripheral = Peripheral(rig.link, "BerryMed", BERRY, service, services)
+        await peripheral.start()
+        items, task = rig.start(open_driver("berry-bm1000", BERRY, radio=rig.radio))
+        await until(lambda: peripheral.subscribed(value))
+        while "identity" not in events(items):
+            await peripheral.notify(value, PACKET)
+            await asyncio.sleep(0.02)
+        assert not task.done()
+        return events(items)["identity"]
+
+    assert scenario(body) == "serial=None firmware=None"
+
+
+def test_cancelling_ends_the_link():
+    async def body(rig):
+        peripheral, value = await rig.berry()
+        _, task = rig.start(open_driver("berry-bm1000", BERRY, radio=rig.radio))
+        await until(lambda: peripheral.subscribed(value))
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        await until(lambda: not peripheral.controller.le_connections)
+
+    scenario(body)
+
+
+def test_cancelling_while_connecting_leaves_the_adapter_usable():
+    async def body(rig):
+        peripheral, value = await rig.berry()
+        for delay_s in (0.0, 0.02, 0.05, 0.1, 0.15):
+            _, task = rig.start(open_driver("berry-bm1000", BERRY, radio=rig.radio))
+            await asyncio.sleep(delay_s)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        rig.start(open_driver("berry-bm1000", BERRY, radio=rig.radio))
+        await until(lambda: peripheral.subscribed(value))
+
+    scenario(body)
+
+
+def test_short_and_long_uuids():
+    assert uuid("2A35") == "00002a35-0000-1000-8000-00805f9b34fb"
+    assert uuid("49535343-1E4D-4BD9-BA61-23C647249616") == "49535343-1e4d-4bd9-ba61-23c647249616"
