@@ -32,6 +32,10 @@ class RunningFilter:
         y, self._state = signal.lfilter(self.b, self.a, x, axis=0, zi=self._state)
         return y
 
+    def delay_s(self, fs_hz: float, at_hz: float) -> float:
+        """Return the group delay near a frequency, in seconds."""
+        return float(signal.group_delay((self.b, self.a), [at_hz], fs=fs_hz)[1][0] / fs_hz)
+
     def restart(self) -> None:
         """Start again from the steady state of the next sample."""
         self._state = None
