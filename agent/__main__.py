@@ -27,6 +27,10 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
     demo.add_argument("--seed", type=int, default=1, help="of the simulated instruments' noise")
     demo.add_argument("--page-port", type=int, default=8080, help="the nurse's page (the doctor's is the next port)")
+    demo.add_argument(
+        "--kill", action="append", default=[], metavar="PART@SECOND",
+        help="kill the agent, the broker or the hub (SIGKILL) and start it again, e.g. agent@8",
+    )  # fmt: skip
     demo.add_argument("--keep", type=Path, metavar="DIR", help="leave every file of the run in DIR")
 
     status = commands.add_parser("status", help="what the running agent is doing")
@@ -65,6 +69,7 @@ def _demo(args: argparse.Namespace) -> int:
         seed=args.seed,
         page_port=args.page_port,
         keep=args.keep,
+        kill=args.kill,
     )
 
 

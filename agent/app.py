@@ -6,28 +6,26 @@ instrument -> driver -> dsp -> visit -> outbox -> uplink; receipts and commands 
 import asyncio
 import gc
 import logging
-import resource
 import secrets
 import signal
+import sys
 import time
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent import __version__
 from agent.clock import BootClock, Clock
-from agent.config import Config, InstrumentConfig
+from agent.config import Config
 from agent.control import serve_control
 from agent.display.board import Board, LinkState, VisitState
+from agent.display.views import card_of, view_of
 from agent.display.words import Words
 from agent.drivers.base import Driver, Item
-from agent.errors import InstrumentError, StateError
+from agent.errors import StateError
+from agent.instruments import Instruments
 from agent.model import (
     Analysis,
-    Gap,
+    ChainStage,
     InstrumentEvent,
-    InstrumentState,
     Kind,
     Reading,
     SampleBlock,
@@ -39,7 +37,7 @@ from agent.model import (
 from agent.notify import notify, watchdog_s
 from agent.outbox import Lock, OutboxThread
 from agent.recorder import Recorder
-from agent.supervisor import Counters, supervise
+from agent.status import Tally, resources, since_exec_s
 from agent.transport import identity as identities
 from agent.transport.delivery import Delivery
 from agent.transport.messages import Command, Order
@@ -48,12 +46,12 @@ from agent.transport.uplink import Broker, Hooks, Uplink, connect
 from agent.visit import Action, Event, State, VisitMachine
 
 if TYPE_CHECKING:
-    from agent.drivers.ble import Radio
     from agent.dsp.chains import Chains
 
 log = logging.getLogger(__name__)
 
 ANALYSE_S = 0.25
+LOADING_SWITCH_S = 0.0005
 RESUME_WITHIN_S = 300.0
 WATCH_FORGOTTEN_S = 15.0
 LISTEN_FORGOTTEN_S = 120.0
@@ -61,18 +59,6 @@ DRAIN_S = 5.0
 SPOT = {
     Kind.PRESSURE_SYSTOLIC, Kind.PRESSURE_DIASTOLIC, Kind.PRESSURE_MEAN, Kind.TEMPERATURE, Kind.GLUCOSE, Kind.WEIGHT,
 }  # fmt: skip
-
-
-@dataclass(slots=True)
-class Tally:
-    """What was counted since the start, for status."""
-
-    samples: dict[str, int] = field(default_factory=dict)
-    beats: int = 0
-    latest: dict[str, float | None] = field(default_factory=dict)
-    readings: int = 0
-    gaps: int = 0
-    scans: int = 0
 
 
 class Agent:
@@ -92,13 +78,13 @@ class Agent:
         self._tls = identities.client_context(hub.ca, hub.certificate, hub.key, hub.server_name)
         self._outbox = OutboxThread(config.bag.state_dir / "outbox.sqlite")
         self._delivery = Delivery(self._outbox.now(self._outbox.box.unreceipted))
-        self._drivers: dict[str, Driver] = {}
-        self._radio: Radio | None = None
-        self._counters: dict[str, Counters] = {}
-        self._states: dict[str, InstrumentState] = {}
+        self._instruments = Instruments(
+            config.instrument, config.radio, sink=self._take, opened=self._opened, now_ns=self._clock.now_ns
+        )
         self._chains: Chains | None = None
         self._blocks: list[SampleBlock] = []
         self._signals: dict[str, Signal] = {}
+        self._stages: dict[str, tuple[ChainStage, ...]] = {}
         self._machine = VisitMachine()
         self._tally = Tally()
         self._watched_until_s = 0.0
@@ -138,7 +124,7 @@ class Agent:
             "cut": self._recorder.cut_every(self._interval_s),
             "uplink": self._uplink.run(),
             "analyse": self._analyse(),
-            "instruments": self._instruments(),
+            "instruments": self._instruments.run(),
             "control": serve_control(self._config.bag.control_socket, self._verbs()),
             "watchdog": self._watchdog(),
         }
@@ -147,7 +133,7 @@ class Agent:
         running = [loop.create_task(part, name=name) for name, part in tasks.items()]
         stop = loop.create_task(self._stopping.wait(), name="stop")
         notify("READY=1")
-        log.info("ready=1 version=%s cpu_s=%.3f", __version__, time.process_time())
+        log.info("ready=1 version=%s since_exec_s=%.3f", __version__, since_exec_s())
         done, _ = await asyncio.wait([stop, *running], return_when=asyncio.FIRST_COMPLETED)
         notify("STOPPING=1")
         failed = [task for task in done if task is not stop]
@@ -164,7 +150,9 @@ class Agent:
         await asyncio.wait([task for task in running if task.get_name() not in kept], timeout=DRAIN_S)
         await self._recorder.cut()
         deadline = time.monotonic() + DRAIN_S
-        while self._uplink.state.connected and self._delivery.unreceipted() and time.monotonic() < deadline:
+        while (  # noqa: ASYNC110 - a few turns, once, at the end
+            self._uplink.state.connected and self._delivery.unreceipted() and time.monotonic() < deadline
+        ):
             await asyncio.sleep(0.05)
         await self._recorder.cut()
         for task in running:
@@ -185,63 +173,24 @@ class Agent:
 
     # --- instruments and signals --------------------------------------------------------------------------------
 
-    async def _instruments(self) -> None:
-        """Open every instrument of this bag, each under a supervisor of its own."""
-        from agent.drivers.catalogue import open_driver  # noqa: PLC0415 - after READY: transports cost time to import
-
-        async with asyncio.TaskGroup() as group:
-            for wanted in self._config.instrument:
-                radio = await self._radio_for(wanted)
-                driver = open_driver(wanted.key, wanted.where, radio=radio)
-                self._drivers[wanted.key] = driver
-                self._recorder.instrument(driver.instrument)
-                self._streams_of(driver)
-                counters = self._counters[wanted.key] = Counters()
-                group.create_task(
-                    supervise(
-                        wanted.key,
-                        self._runner(driver),
-                        counters=counters,
-                        on_failure=self._failed(wanted.key),
-                    ),
-                    name=f"instrument {wanted.key}",
-                )
-
-    async def _radio_for(self, wanted: InstrumentConfig) -> "Radio | None":
-        if ":" not in wanted.where or wanted.where.startswith(("pcm:", "/")):
-            return None
-        if self._radio is None:
-            from agent.drivers.ble import Radio  # noqa: PLC0415 - bleak only where a radio is used
-
-            bumble = self._config.radio.backend == "bumble"
-            self._radio = Radio.bumble(self._config.radio.transport) if bumble else Radio.bluez()
-        return self._radio
-
-    def _runner(self, driver: Driver) -> Callable[[], Coroutine[Any, Any, None]]:
-        return lambda: driver.run(self._take)
-
-    def _failed(self, key: str) -> Callable[[Exception], None]:
-        def failed(error: Exception) -> None:
-            why = error.reason.value if isinstance(error, InstrumentError) else "unexpected"
-            self._take(InstrumentEvent(key, self._clock.now_ns(), InstrumentState.FAILED, "failed", why))
-
-        return failed
-
-    def _streams_of(self, driver: Driver) -> None:
+    def _opened(self, driver: Driver) -> None:
+        """An instrument is about to be tried: the hub and the page are told what it is."""
+        self._recorder.instrument(driver.instrument)
         for stream in driver.streams:
             self._signals[stream.name] = stream.signal
             self._recorder.stream(stream, ())
-        self.board.describe(driver.streams)
+        card = card_of(driver.instrument.key, driver.streams)
+        self.board.describe(driver.streams, cards=[card] if card else ())
         if self._chains is not None:
             self._describe_chains(driver)
 
     def _describe(self, writer: RecordWriter) -> None:
         """Say everything known of instruments and streams, at the start of an epoch."""
         now = self._clock.now_ns()
-        for driver in self._drivers.values():
+        for driver in self._instruments.drivers.values():
             writer.instrument(driver.instrument, now)
             for stream in driver.streams:
-                writer.stream(stream, (), now)
+                writer.stream(stream, self._stages.get(stream.name, ()), now)
 
     def _describe_chains(self, driver: Driver) -> None:
         from agent.dsp.chains import describe  # noqa: PLC0415 - loaded by _analyse, after READY
@@ -249,31 +198,28 @@ class Agent:
         assert self._chains is not None
         self._chains.add(driver.streams)
         for stream in driver.streams:
-            self._recorder.stream(stream, describe(stream))
+            stages = self._stages[stream.name] = describe(stream)
+            self._recorder.stream(stream, stages)
+            self.board.describe([stream], views={stream.name: view_of(stages)})
 
     def _take(self, item: Item) -> None:
         """Everything an instrument gives comes through here, in the loop."""
+        if isinstance(item, SampleBlock) and self._signals[item.stream] is Signal.SOUND and not self._listening:
+            return
+        self._tally.count(item)
         if isinstance(item, SampleBlock):
-            if self._signals[item.stream] is Signal.SOUND and not self._listening:
-                return
-            self._tally.samples[item.stream] = self._tally.samples.get(item.stream, 0) + len(item.samples)
             self._blocks.append(item)
             self._recorder.add([item])
             return
         if isinstance(item, Scan):
-            self._tally.scans += 1
             return
         self.board.feed(item)
         self._recorder.add([item])
         if isinstance(item, Reading):
-            self._tally.readings += 1
-            self._tally.latest[item.kind.name.lower()] = item.number
             if item.kind in SPOT:
                 self._recorder.urgent.set()
-        elif isinstance(item, InstrumentEvent) and item.state is not None:
-            self._states[item.instrument] = item.state
-        elif isinstance(item, Gap):
-            self._tally.gaps += 1
+        elif isinstance(item, InstrumentEvent):
+            self._instruments.saw(item)
 
     async def _analyse(self) -> None:
         """Load the signal processing off the loop, then run the chains a few times a second."""
@@ -283,8 +229,11 @@ class Agent:
 
             return Chains()
 
+        usual_s = sys.getswitchinterval()
+        sys.setswitchinterval(LOADING_SWITCH_S)  # the import holds the interpreter: let the loop in often
         self._chains = await asyncio.to_thread(load)
-        for driver in self._drivers.values():
+        sys.setswitchinterval(usual_s)
+        for driver in self._instruments.drivers.values():
             self._describe_chains(driver)
         gc.collect()
         gc.freeze()  # a full collection would cost 40 ms of silence
@@ -300,9 +249,7 @@ class Agent:
         self.board.feed(shown)
         if isinstance(shown, Analysis):
             self._recorder.add([shown])
-            self._tally.beats += len(shown.beats)
-            if shown.rate is not None:
-                self._tally.latest[f"{self._signals[shown.stream].value}_rate"] = shown.rate.bpm
+            self._tally.analysed(shown, self._signals[shown.stream].value)
 
     # --- the visit ----------------------------------------------------------------------------------------------
 
@@ -400,7 +347,6 @@ class Agent:
 
     def status(self) -> dict[str, Any]:
         """What `besace status` prints."""
-        usage = resource.getrusage(resource.RUSAGE_SELF)
         return {
             "bag": self._config.bag.name,
             "version": __version__,
@@ -416,28 +362,10 @@ class Agent:
             "wire_bytes_down": self._uplink.state.wire_down,
             "refused": self._uplink.state.refused,
             "disk_error": self._recorder.disk_error,
-            "samples": dict(self._tally.samples),
-            "beats": self._tally.beats,
-            "latest": dict(self._tally.latest),
-            "readings": self._tally.readings,
-            "gaps": self._tally.gaps,
-            "scans": self._tally.scans,
-            "instruments": {
-                key: {
-                    "state": self._states.get(key, InstrumentState.OFF).value,
-                    "starts": counters.starts,
-                    "failures": counters.failures,
-                    "last_error": counters.last_error,
-                }
-                for key, counters in self._counters.items()
-            },
-            "rss_mib": round(_rss_bytes() / 2**20, 1),
-            "cpu_s": round(usage.ru_utime + usage.ru_stime, 3),
+            **dict(self._tally),
+            "instruments": self._instruments.status(),
+            **resources(),
         }
-
-
-def _rss_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def run(config: Config) -> None:

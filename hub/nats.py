@@ -6,6 +6,7 @@ rewriting users.conf and SIGHUP.
 """
 
 import asyncio
+import ctypes
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from pathlib import Path
 from agent.errors import StateError
 
 READY_WITHIN_S = 10.0
+_PR_SET_PDEATHSIG = 1
 
 _SERVER = """\
 server_name: hub
@@ -55,15 +57,12 @@ class BrokerFiles:
 
 def users(devices: Iterable[str], *, hub: str = "hub") -> str:
     """The list of users: each device reaches its own topics and no other's."""
-    rows = [
-        f'{{user: "CN={hub}", permissions: {{publish: {{allow: ["besace.v1.*.down.>"]}}, '
-        'subscribe: {allow: ["besace.v1.*.up", "besace.v1.*.up.>"]}}}'
-    ]
-    rows += [
-        f'{{user: "CN={device}", permissions: {{publish: {{allow: ["besace.v1.{device}.up.*"]}}, '
-        f'subscribe: {{allow: ["besace.v1.{device}.down", "besace.v1.{device}.down.>"]}}}}}}'
-        for device in sorted(devices)
-    ]
+    hub_topics = 'publish: {allow: ["besace.v1.*.down.>"]}, subscribe: {allow: ["besace.v1.*.up", "besace.v1.*.up.>"]}'
+    rows = [f'{{user: "CN={hub}", permissions: {{{hub_topics}}}}}']
+    for device in sorted(devices):
+        own = f"besace.v1.{device}"
+        topics = f'publish: {{allow: ["{own}.up.*"]}}, subscribe: {{allow: ["{own}.down", "{own}.down.>"]}}'
+        rows.append(f'{{user: "CN={device}", permissions: {{{topics}}}}}')
     return "users: [\n  " + "\n  ".join(rows) + "\n]\n"
 
 
@@ -94,6 +93,11 @@ def binary() -> str:
     return found
 
 
+def die_with_parent() -> None:
+    """In a child, before it becomes another program: be killed when the parent ends, however it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def free_port() -> int:
     """A TCP port of loopback that was free a moment ago."""
     with socket.socket() as sock:
@@ -112,7 +116,7 @@ class NatsServer:
         """Start and wait until it listens; StateError with the log's last line when it does not."""
         self._process = await asyncio.create_subprocess_exec(
             binary(), "-c", str(self._files.folder / "nats.conf"), stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL, process_group=0,
+            stderr=asyncio.subprocess.DEVNULL, process_group=0, preexec_fn=die_with_parent,
         )  # fmt: skip
         for _ in range(round(READY_WITHIN_S / 0.05)):
             if self._process.returncode is not None:
@@ -128,6 +132,11 @@ class NatsServer:
         log = self._files.folder / "nats.log"
         last = log.read_text().strip().splitlines()[-1:] if log.exists() else []
         raise StateError(f"the broker does not start: {''.join(last) or 'no word from it'}\nNext: see {log}")
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process is not None and self._process.returncode is None
 
     async def kill(self) -> None:
         """End it as a power cut would."""

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from agent.display.board import Board, LinkState, VisitState
+from agent.display.views import card_of, view_of
 from agent.display.words import Words
 from agent.dsp.chains import Chains
 from agent.errors import WireError
-from agent.model import Analysis, Gap, InstrumentEvent, Reading, SampleBlock, Stream, Trace, Visit
+from agent.model import Analysis, Gap, Instrument, InstrumentEvent, Reading, SampleBlock, Stream, Trace, Visit
 from agent.transport.messages import VisitBody, VisitStep
 from agent.transport.records import Born, Read, RecordReader
 from hub.page import same_code
@@ -39,6 +40,7 @@ class Room:
         self.visit: Visit | None = None
         self.watched = False
         self._now_ns = now_ns
+        self._streams: dict[str, Stream] = {}
         self._epochs: dict[bytes, Epoch] = {}
         self._shift_ns: dict[bytes, int] = {}
 
@@ -73,7 +75,11 @@ class Room:
         for item in items:
             if isinstance(item, Born):
                 epoch.chains.add([item.stream])
-                self._describe(item.stream)
+                self._streams[item.stream.name] = item.stream
+                self.board.describe([item.stream], views={item.stream.name: view_of(item.chain)})
+                self._show_tile(item.stream.instrument)
+            elif isinstance(item, Instrument):
+                self._show_tile(item.key)
             elif isinstance(item, VisitBody):
                 self._visit(heard, item)
             elif isinstance(item, SampleBlock):
@@ -83,8 +89,10 @@ class Room:
                 self.board.feed(replace(item, t_ns=item.t_ns + shift))
         self.board.heard()
 
-    def _describe(self, stream: Stream) -> None:
-        self.board.describe([stream])
+    def _show_tile(self, instrument: str) -> None:
+        card = card_of(instrument, self._streams.values())
+        if card is not None:
+            self.board.describe([], cards=[card])
 
     def _visit(self, heard: Heard, body: VisitBody) -> None:
         if body.step in {VisitStep.OPEN, VisitStep.RESUME} and heard.batch.visit is not None:

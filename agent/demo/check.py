@@ -3,8 +3,9 @@
 Each sample the instruments produced while a visit was open must be in the hub's database exactly once and equal, or
 inside a gap that was declared: a Gap record (link, damage) of at most a second, or a restart of the agent (from the
 last row of one epoch to the first of the next: at most a second of samples that a reader had been given, and all
-that were given to nobody). Between two visits nothing is stored, on purpose. Everything else is lost. Samples are matched by value, so it does not matter what the
-agent or the hub believe of time; the simulator's dither makes every stretch unique.
+that were given to nobody). Between two visits nothing is stored, on purpose. Everything else is lost. Samples are
+matched by value, so it does not matter what the agent or the hub believe of time; the simulator's dither makes every
+stretch unique.
 """
 
 from collections import defaultdict
@@ -23,7 +24,7 @@ from agent.errors import StateError
 from agent.model import Analysis, Gap, Reading, SampleBlock, Samples
 from agent.transport import wire
 from agent.transport.messages import Batch, VisitBody, VisitStep
-from agent.transport.records import Born, RecordReader
+from agent.transport.records import Born, Read, RecordReader
 
 MOST_DECLARED_S = 1.0
 ANCHOR = 48  # samples that must be unique for a stretch to find its place
@@ -69,6 +70,30 @@ class Verdict:
     streams: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows ever committed on the bag, as far as two databases tell, and those still on board."""
+
+    committed: int
+    on_board: int
+
+
+def count_rows(outbox: Path, hub: Path) -> Rows:
+    """Count the rows of a bag's outbox and of the hub, each once."""
+    db = connect(f"file:{outbox}?mode=ro", uri=True)
+    try:
+        db.execute("ATTACH ? AS hub", (f"file:{hub}?mode=ro",))
+        on_board = db.execute("SELECT count(*) FROM rows").fetchone()[0]
+        both = db.execute(
+            "SELECT count(*) FROM rows JOIN epochs ON no = place >> 32"
+            " JOIN hub.rows AS h ON h.epoch = epochs.epoch AND h.seq = place & 0xffffffff"
+        ).fetchone()[0]
+        there = db.execute("SELECT count(*) FROM hub.rows").fetchone()[0]
+    finally:
+        db.close()
+    return Rows(there + on_board - both, on_board)
+
+
 def read_hub(path: Path) -> Stored:
     """Decode everything in a hub's database, as strictly as the hub did."""
     stored = Stored()
@@ -107,19 +132,25 @@ def _read_epoch(stored: Stored, epoch: int, rows: Iterator[tuple[bytes, int | No
                     stored.latencies_ms.append((ended_us - taken_us) / 1000)
             elif isinstance(item, Gap):
                 gaps[item.stream].append(item)
-            elif isinstance(item, Reading):
-                stored.readings.append(item)
-                stored.latest[item.kind.name.lower()] = item.number
-            elif isinstance(item, Analysis):
-                stored.beats += len(item.beats)
-                if item.rate is not None:
-                    stored.latest[f"rate {item.stream}"] = item.rate.bpm
             elif isinstance(item, VisitBody):
                 stored.closed_ns = batch.t_us * 1000 if item.step is VisitStep.CLOSE else None
+            else:
+                _note(stored, item)
     if times_ns:
         stored.spans_ns.append((times_ns[0], times_ns[-1]))
     for (stream, visit), found in blocks.items():
         stored.stretches[stream] += _stretches(stored, epoch, visit, found, gaps[stream])
+
+
+def _note(stored: Stored, item: Read) -> None:
+    """What the outcome tells besides samples."""
+    if isinstance(item, Reading):
+        stored.readings.append(item)
+        stored.latest[item.kind.name.lower()] = item.number
+    elif isinstance(item, Analysis):
+        stored.beats += len(item.beats)
+        if item.rate is not None:
+            stored.latest[f"rate {item.stream}"] = item.rate.bpm
 
 
 def _stretches(

@@ -7,23 +7,36 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from agent.demo.check import Stored, Verdict, check
+from agent.demo.check import Rows, Stored, Verdict, check, count_rows
 from agent.demo.world import World
-from agent.errors import StateError
+from agent.errors import ConfigError, StateError
 
 SHOW_EVERY_S = 0.5
+QUIET_EVERY_S = 5.0
+KILLABLE = ("agent", "broker", "hub")
+SUMMED = ("wire_bytes_up", "wire_bytes_down", "cpu_s")
 DELIVERING = {"healthypi-4", "stethoscope", "berry-bm1000", "and-ua651ble", "and-ut201ble"}
 
 
-def demo(*, headless: bool, seconds: float | None, as_json: bool, seed: int, page_port: int, keep: Path | None) -> int:
+def demo(
+    *,
+    headless: bool,
+    seconds: float | None,
+    as_json: bool,
+    seed: int,
+    page_port: int,
+    keep: Path | None,
+    kill: Sequence[str] = (),
+) -> int:
     """Run the demonstration; 0 when nothing was lost and every instrument delivered, else 1."""
+    kills = _kills(kill)
     with _folder(keep) as folder:
         world = World(
             folder,
@@ -31,12 +44,23 @@ def demo(*, headless: bool, seconds: float | None, as_json: bool, seed: int, pag
             nurse_port=None if headless else page_port,
             doctor_port=None if headless else page_port + 1,
         )
-        outcome = asyncio.run(_run(world, seconds, talk=not as_json, live=not headless))
+        outcome = asyncio.run(_run(world, seconds, kills, talk=not as_json, live=not headless))
     if as_json:
         print(json.dumps(outcome, ensure_ascii=False))  # noqa: T201
     else:
         _say(f"lost {outcome['lost']}, stored twice {outcome['stored_twice']}, in gaps {outcome['gaps_s']} s")
     return 0 if outcome["ok"] else 1
+
+
+def _kills(wanted: Sequence[str]) -> list[tuple[float, str]]:
+    """Read `agent@8`: who is killed, and at which second."""
+    kills = []
+    for text in wanted:
+        part, _, at = text.partition("@")
+        if part not in KILLABLE or not at.replace(".", "", 1).isdigit():
+            raise ConfigError(f"--kill {text!r} is not PART@SECOND with PART one of {', '.join(KILLABLE)}")
+        kills.append((float(at), part))
+    return sorted(kills)
 
 
 @contextlib.contextmanager
@@ -59,7 +83,9 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
-async def _run(world: World, seconds: float | None, *, talk: bool, live: bool) -> dict[str, Any]:
+async def _run(
+    world: World, seconds: float | None, kills: list[tuple[float, str]], *, talk: bool, live: bool
+) -> dict[str, Any]:
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -73,37 +99,75 @@ async def _run(world: World, seconds: float | None, *, talk: bool, live: bool) -
             _say(f"nurse's page   http://127.0.0.1:{world.nurse_port}/")
             _say(f"doctor's page  http://127.0.0.1:{world.doctor_port}/   code of the visit: {code}")
             _say("Ctrl-C ends the demonstration")
-        began = time.monotonic()
-        await _show(world, stopping, seconds, talk=talk)
-        lasted_s = time.monotonic() - began
+        show = _Show(world, kills, talk=talk)
+        await show.run(stopping, seconds)
         if talk:
             _say("\nending: the last samples are on their way to the hub …")
         status = await world.drain()
-        await world.stop()
+        lasted_s = time.monotonic() - show.began_s
     finally:
         await world.stop()
     verdict, stored = check(world.simulator_dir / "samples.log", world.hub_dir / "hub.sqlite")
-    return _outcome(status, verdict, stored, lasted_s)
+    rows = count_rows(world.state_dir / "outbox.sqlite", world.hub_dir / "hub.sqlite")
+    return _outcome(show.total(status), rows, verdict, stored, lasted_s) | {"killed": show.killed}
 
 
-async def _show(world: World, stopping: asyncio.Event, seconds: float | None, *, talk: bool) -> None:
-    """Live status, one line rewritten in place where there is a terminal, until it is time."""
-    began = time.monotonic()
-    rewrite = sys.stderr.isatty()
-    shown_s = 0.0
-    while not stopping.is_set() and (seconds is None or time.monotonic() - began < seconds):
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(SHOW_EVERY_S):
-                await stopping.wait()
-        for child in (world.agent, world.hub, world.simulator):
-            if not child.alive:
-                raise StateError(
-                    f"{child.name} ended: {child.last_words()}\nNext: run with --keep DIR and read its log"
-                )
-        if talk and (rewrite or time.monotonic() - shown_s > 5):
-            shown_s = time.monotonic()
-            line = _line(await world.tell_agent("status"), shown_s - began)
-            print(f"\r{line}\033[K" if rewrite else line, end="" if rewrite else "\n", file=sys.stderr, flush=True)  # noqa: T201
+class _Show:
+    """The live status, and what systemd is on a bag: whatever dies is started again."""
+
+    def __init__(self, world: World, kills: list[tuple[float, str]], *, talk: bool) -> None:
+        self._world = world
+        self._kills = kills
+        self._talk = talk
+        self._rewrite = sys.stderr.isatty()
+        self._shown_s = 0.0
+        self._last: dict[str, Any] = {}
+        self._before: dict[str, float] = dict.fromkeys(SUMMED, 0.0)
+        self.began_s = time.monotonic()
+        self.killed: list[str] = []
+
+    async def run(self, stopping: asyncio.Event, seconds: float | None) -> None:
+        """Show, kill on time, revive, until it is time to end."""
+        while not stopping.is_set() and (seconds is None or time.monotonic() - self.began_s < seconds):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SHOW_EVERY_S):
+                    await stopping.wait()
+            if self._kills and time.monotonic() - self.began_s >= self._kills[0][0]:
+                part = self._kills.pop(0)[1]
+                await self._world.part(part).kill()
+            await self._revive()
+            if self._world.agent.alive:
+                with contextlib.suppress(StateError):  # it died while it was asked: the next turn revives it
+                    self._last = await self._world.tell_agent("status")
+                    self._show()
+
+    async def _revive(self) -> None:
+        if not self._world.simulator.alive:
+            raise StateError(
+                f"the simulator ended: {self._world.simulator.last_words()}\nNext: see its log with --keep DIR"
+            )
+        for part in KILLABLE:
+            if self._world.part(part).alive:
+                continue
+            if self._talk:
+                _say(f"\n{part} ended; starting it again")
+            self.killed.append(part)
+            if part == "agent":
+                self._before = {name: self._before[name] + self._last.get(name, 0.0) for name in SUMMED}
+                self._last = {}
+            await self._world.revive(part)
+
+    def _show(self) -> None:
+        if not self._talk or not (self._rewrite or time.monotonic() - self._shown_s > QUIET_EVERY_S):
+            return
+        self._shown_s = time.monotonic()
+        line = _line(self._last, self._shown_s - self.began_s)
+        sys.stderr.write(f"\r{line}\033[K" if self._rewrite else line + "\n")
+        sys.stderr.flush()
+
+    def total(self, status: dict[str, Any]) -> dict[str, Any]:
+        """The last status, with what earlier processes counted added where it adds up."""
+        return status | {name: status[name] + self._before[name] for name in SUMMED}
 
 
 def _line(status: dict[str, Any], lasted_s: float) -> str:
@@ -120,7 +184,7 @@ def _line(status: dict[str, Any], lasted_s: float) -> str:
     )
 
 
-def _outcome(status: dict[str, Any], verdict: Verdict, stored: Stored, lasted_s: float) -> dict[str, Any]:
+def _outcome(status: dict[str, Any], rows: Rows, verdict: Verdict, stored: Stored, lasted_s: float) -> dict[str, Any]:
     latencies = np.concatenate(stored.latencies_ms) if stored.latencies_ms else np.zeros(0)
     delivered = {name.rsplit(".", 1)[0] for name, one in verdict.streams.items() if one["stored"]}
     delivered |= {reading.instrument for reading in stored.readings}
@@ -131,12 +195,12 @@ def _outcome(status: dict[str, Any], verdict: Verdict, stored: Stored, lasted_s:
         "seconds": round(lasted_s, 1),
         "samples_produced": found.pop("samples_produced"),
         "samples_stored": found.pop("samples_stored"),
-        "records_committed": status["records_committed"],
-        "records_receipted": status["records_receipted"],
+        "records_committed": rows.committed,
+        "records_receipted": rows.committed - rows.on_board,
         "lost": found.pop("lost"),
         "stored_twice": found.pop("stored_twice"),
         "gaps_s": round(found.pop("gaps_s"), 3),
-        "unreceipted_at_exit": status["unreceipted"],
+        "unreceipted_at_exit": rows.on_board,
         "beats": stored.beats,
         "heart_rate": stored.latest.get("rate healthypi-4.ecg"),
         "pulse_rate": stored.latest.get("pulse_rate"),

@@ -4,9 +4,7 @@ The authority is made for the occasion and thrown away with the folder. Children
 """
 
 import asyncio
-import ctypes
 import os
-import signal
 import sys
 import time
 from collections.abc import Callable
@@ -22,17 +20,12 @@ from agent.control import ask
 from agent.drivers.simulated import transport
 from agent.drivers.simulated import where as places
 from agent.errors import StateError
-from hub.nats import BrokerFiles, NatsServer, free_port, write_config
+from hub.nats import BrokerFiles, NatsServer, die_with_parent, free_port, write_config
 from provisioning.authority import Authority, certificate_pem, key_pem, write_private
 
 BAG = "sac-04"
 START_WITHIN_S = 30.0
 STOP_WITHIN_S = 12.0
-_PR_SET_PDEATHSIG = 1
-
-
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @dataclass(slots=True)
@@ -54,7 +47,7 @@ class Child:
                 stdout=log,
                 stderr=log,
                 process_group=0,
-                preexec_fn=_die_with_parent,
+                preexec_fn=die_with_parent,
                 env=os.environ | self.env,
             )
 
@@ -100,7 +93,9 @@ async def until(what: str, ready: Callable[[], bool], child: Child | None = None
 class World:
     """All of it, in one folder."""
 
-    def __init__(self, folder: Path, *, seed: int = 1, nurse_port: int | None = None, doctor_port: int | None = None):
+    def __init__(
+        self, folder: Path, *, seed: int = 1, nurse_port: int | None = None, doctor_port: int | None = None
+    ) -> None:
         self.folder = folder.resolve()
         self.config = self.folder / "bag.toml"
         self.state_dir = self.folder / "bag"
@@ -178,19 +173,33 @@ class World:
         self._write_config()
         await self.start_agent()
 
+    def part(self, name: str) -> "Child | NatsServer":
+        """The agent, the broker or the hub, to kill or to look at."""
+        if name == "broker":
+            return self.broker
+        return self.agent if name == "agent" else self.hub
+
+    async def revive(self, name: str) -> None:
+        """Start a part again that ended."""
+        if name == "agent":
+            await self.start_agent()
+        else:
+            await self.part(name).start()
+
     async def start_agent(self) -> None:
         """Start the agent and wait until it answers."""
-        self._control.unlink(missing_ok=True)
+        self.control.unlink(missing_ok=True)
         await self.agent.start()
-        await until("the agent answered", self._control.exists, self.agent)
+        await until("the agent answered", self.control.exists, self.agent)
 
     @property
-    def _control(self) -> Path:
+    def control(self) -> Path:
+        """Where the agent answers."""
         return self.state_dir / "control.sock"
 
     async def tell_agent(self, do: str) -> dict[str, Any]:
         """Ask the agent for something over its control socket."""
-        return await asyncio.to_thread(ask, self._control, {"do": do})
+        return await asyncio.to_thread(ask, self.control, {"do": do})
 
     async def tell_simulator(self, line: str) -> str:
         """Give the simulated instruments an order."""

@@ -150,7 +150,9 @@ class SoundChain(_Shape):
     @staticmethod
     def describe(stream: Stream) -> tuple[ChainStage, ...]:
         """As the birth record says it."""
-        return (_stage("AuscultationDenoiser", "heart", AuscultationDenoiser(fs_hz=stream.fs_hz).delay_s),)
+        return (
+            _stage("AuscultationDenoiser", "mode=heart treated=yes", AuscultationDenoiser(fs_hz=stream.fs_hz).delay_s),
+        )
 
     def push(self, x: Floats, t_ns: int) -> list[Shown]:
         """See Chain."""

@@ -1,0 +1,98 @@
+"""The instruments of this bag: each opened from the catalogue and run under a supervisor of its own."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any
+
+from agent.config import InstrumentConfig, RadioConfig
+from agent.drivers.base import Driver, Sink
+from agent.errors import InstrumentError, InstrumentReason
+from agent.model import InstrumentEvent, InstrumentState
+from agent.supervisor import Counters, supervise
+
+if TYPE_CHECKING:
+    from agent.drivers.ble import Radio
+
+
+class Instruments:
+    """Opens and runs them; `opened` is called once for each, before its first byte."""
+
+    def __init__(
+        self,
+        wanted: Iterable[InstrumentConfig],
+        radio: RadioConfig,
+        *,
+        sink: Sink,
+        opened: Callable[[Driver], None],
+        now_ns: Callable[[], int],
+    ) -> None:
+        self._wanted = tuple(wanted)
+        self._radio_config = radio
+        self._radio: Radio | None = None
+        self._sink = sink
+        self._opened = opened
+        self._now_ns = now_ns
+        self._counters: dict[str, Counters] = {}
+        self._states: dict[str, InstrumentState] = {}
+        self.drivers: dict[str, Driver] = {}
+
+    async def run(self) -> None:
+        """Work until cancelled; an instrument that fails is tried again, the others do not notice."""
+        from agent.drivers.catalogue import open_driver  # noqa: PLC0415 - after READY: transports cost time to import
+
+        async with asyncio.TaskGroup() as group:
+            for wanted in self._wanted:
+                counters = self._counters[wanted.key] = Counters()
+                try:
+                    driver = open_driver(wanted.key, wanted.where, radio=self._radio_for(wanted))
+                except InstrumentError as error:  # an unknown key, a missing library: said, and the others work
+                    counters.last_error = str(error)
+                    self._failed(wanted.key)(error)
+                    continue
+                self.drivers[wanted.key] = driver
+                self._opened(driver)
+                group.create_task(
+                    supervise(wanted.key, self._runner(driver), counters=counters, on_failure=self._failed(wanted.key)),
+                    name=f"instrument {wanted.key}",
+                )
+
+    def _radio_for(self, wanted: InstrumentConfig) -> "Radio | None":
+        """The one radio of this bag, made when the first instrument needs it."""
+        from agent.drivers.catalogue import CATALOGUE, Transport  # noqa: PLC0415
+
+        row = CATALOGUE.get(wanted.key)
+        if row is None or row.transport is not Transport.BLE:
+            return None
+        if self._radio is None:
+            from agent.drivers.ble import Radio  # noqa: PLC0415 - bleak only where a radio is used
+
+            bumble = self._radio_config.backend == "bumble"
+            self._radio = Radio.bumble(self._radio_config.transport) if bumble else Radio.bluez()
+        return self._radio
+
+    def _runner(self, driver: Driver) -> Callable[[], Coroutine[Any, Any, None]]:
+        return lambda: driver.run(self._sink)
+
+    def _failed(self, key: str) -> Callable[[Exception], None]:
+        def failed(error: Exception) -> None:
+            why = error.reason if isinstance(error, InstrumentError) else InstrumentReason.UNEXPECTED
+            self._sink(InstrumentEvent(key, self._now_ns(), InstrumentState.FAILED, "failed", why.value))
+
+        return failed
+
+    def saw(self, event: InstrumentEvent) -> None:
+        """Remember an instrument's state for status."""
+        if event.state is not None:
+            self._states[event.instrument] = event.state
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """Each instrument's state and what its supervisor went through."""
+        return {
+            key: {
+                "state": self._states.get(key, InstrumentState.OFF).value,
+                "starts": counters.starts,
+                "failures": counters.failures,
+                "last_error": counters.last_error,
+            }
+            for key, counters in self._counters.items()
+        }
