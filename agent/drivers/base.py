@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Gap, Instrument, InstrumentEvent, InstrumentState, Reading, SampleBlock, Scan, Stream
@@ -97,7 +97,7 @@ class Announcer:
                 self.state(InstrumentState.MEASURING)
             self._sink(item)
 
-    async def watch(self, ended: asyncio.Future[str], period_s: float | None) -> None:
+    async def watch(self, ended: asyncio.Future[str], period_s: float | None) -> NoReturn:
         """Raise InstrumentError once `ended` says why the link is gone, or after too long a silence.
 
         `period_s`: how often the instrument speaks; None when it may be silent for ever.

@@ -29,6 +29,8 @@ class BciDecoder:
         self.counters = DecoderCounters()
         self._readings = Readings(instrument, self.counters)
         self._every = round(fs_hz)
+        self._look_every = self._every // 5
+        self._numbers: tuple[int, ...] = ()
         self._track = Track(
             Stream(f"{instrument}.pleth", Signal.PLETH, instrument, fs_hz, 1.0, "1", "doigt", resolution_bits=7)
         )
@@ -63,7 +65,10 @@ class BciDecoder:
                     items += self._samples(pleth, t_ns) + self._damage()
                     pleth = []
                 pleth.append(b1)
-                items += self._numerics(b0, b2, b3, b4, t_ns)
+                numbers = b0 & (DROPPING | SEARCHING_LONG), b2 & (RATE_HIGH | SEARCHING | PROBE_ERROR), b3, b4
+                if numbers != self._numbers or self.counters.frames % self._look_every == 0:
+                    self._numbers = numbers
+                    items += self._numerics(*numbers, t_ns)
                 self.counters.frames += 1
                 self._synced = True
                 at += SIZE

@@ -9,9 +9,9 @@ import contextlib
 import dataclasses
 import importlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from bleak import BleakClient, BleakScanner
 from bleak.backends.characteristic import BleakGATTCharacteristic
@@ -46,8 +46,8 @@ _log = logging.getLogger(__name__)
 
 OPERATION_S = 5.0
 CONNECT_S = 20.0
-SCAN_S = 3.0  # one scan window ...
-REST_S = 1.0  # ... and the pause after it, so that running streams keep their air time
+SCAN_S, REST_S = 3.0, 0.2  # one scan window and the pause after it
+SCAN_BESIDE_S, REST_BESIDE_S = 0.6, 2.4  # the same while streams run and need their air time
 BATTERY = "2a19"
 FIRMWARE = "2a26"
 SERIAL = "2a25"
@@ -93,6 +93,7 @@ class Radio:
         self._wanted: dict[str, asyncio.Future[BLEDevice]] = {}
         self._seen = asyncio.Event()
         self._lookout: asyncio.Task[None] | None = None
+        self._streams = 0
 
     @classmethod
     def bluez(cls) -> Self:
@@ -132,19 +133,20 @@ class Radio:
     async def _look_out(self) -> None:
         while self._wanted:
             self._seen.clear()
+            scan_s, rest_s = (SCAN_BESIDE_S, REST_BESIDE_S) if self._streams else (SCAN_S, REST_S)
             try:
-                async with self._adapter, asyncio.timeout(SCAN_S + OPERATION_S):
+                async with self._adapter, asyncio.timeout(scan_s + OPERATION_S):
                     backend: dict[str, Any] = {"backend": self._scanner} if self._scanner else {}
                     async with BleakScanner(self._advertised, **backend):
                         with contextlib.suppress(TimeoutError):
-                            await asyncio.wait_for(self._seen.wait(), SCAN_S)
+                            await asyncio.wait_for(self._seen.wait(), scan_s)
             except (BleakError, EOFError, OSError) as error:
                 for waiting in self._wanted.values():
                     if not waiting.done():
                         waiting.set_exception(InstrumentError(InstrumentReason.STACK_DOWN, f"scan: {error}"))
                 return
             if not self._seen.is_set():
-                await asyncio.sleep(REST_S)
+                await asyncio.sleep(rest_s)
             await asyncio.sleep(0)
 
     def _advertised(self, device: BLEDevice, _data: AdvertisementData) -> None:
@@ -152,6 +154,15 @@ class Radio:
         if waiting and not waiting.done():
             waiting.set_result(device)
             self._seen.set()
+
+    @contextlib.contextmanager
+    def streaming(self) -> Iterator[None]:
+        """While a stream runs, scan in short windows only."""
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1
 
     async def connect(self, device: BLEDevice, lost: Callable[[BleakClient], None]) -> BleakClient:
         """Connect with a new client, alone on the adapter; `lost` is called when the link drops."""
@@ -234,8 +245,8 @@ class BleDriver:
         except TimeoutError as error:
             raise InstrumentError(InstrumentReason.NOT_FOUND, f"{self._address} does not advertise") from error
 
-    async def _session(self, device: BLEDevice, announcer: Announcer) -> None:
-        """One connection, to its end: always raises."""
+    async def _session(self, device: BLEDevice, announcer: Announcer) -> NoReturn:
+        """One connection, to its end."""
         ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
         def lost(_client: BleakClient) -> None:
@@ -248,8 +259,10 @@ class BleDriver:
             await self._begin(client, announcer)
             announcer.state(InstrumentState.READY)
             asking = asyncio.create_task(self._ask(client, announcer), name=f"{self.instrument.key} identity")
+            streaming = self._radio.streaming() if self._profile.period_s else contextlib.nullcontext()
             try:
-                await announcer.watch(ended, self._profile.period_s)
+                with streaming:
+                    await announcer.watch(ended, self._profile.period_s)
             finally:
                 asking.cancel()
                 await asyncio.gather(asking, return_exceptions=True)

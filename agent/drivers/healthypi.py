@@ -27,6 +27,7 @@ BODY = struct.Struct("<hhiiHBBB2xB")
 SIZE = len(HEAD) + BODY.size + len(TAIL)
 TAIL_AT = SIZE - len(TAIL)
 FS_HZ = 125.0
+LOOK_EVERY = 25  # frames between looks at numbers that have not changed
 
 ECG_UV = 2.42e6 / 12 / 2**15
 RESPIRATION_UV = 2.42e6 / 4 / 2**23
@@ -52,6 +53,7 @@ class HealthyPi4Decoder:
         self._skipped = 0
         self._synced = False
         self._lead_off: int | None = None
+        self._numbers: tuple[int, ...] = ()
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -80,7 +82,10 @@ class HealthyPi4Decoder:
                     rows = []
                 *row, temperature, breaths, spo2, rate, leads = BODY.unpack_from(buffer, at + len(HEAD))
                 rows.append((row[0], row[1], row[2], row[3]))
-                items += self._numerics(temperature, breaths, spo2, rate, leads, t_ns)
+                numbers = breaths, spo2, rate, leads
+                if numbers != self._numbers or self.counters.frames % LOOK_EVERY == 0:
+                    self._numbers = numbers
+                    items += self._numerics(temperature, breaths, spo2, rate, leads, t_ns)
                 self.counters.frames += 1
                 self._synced = True
                 at += SIZE

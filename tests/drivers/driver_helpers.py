@@ -1,6 +1,7 @@
 """What the drivers' tests share: cutting bytes, joining what comes out, waiting."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -17,7 +18,7 @@ def cuts(n: int, most: int = 12):
 def fed(decoder, data: bytes, places=(), channel="serial", t_ns=10**9):
     """What a decoder gives for `data` cut at `places`, empty pieces included."""
     edges = [0, *places, len(data)]
-    return [item for a, b in zip(edges, edges[1:], strict=False) for item in decoder.feed(channel, data[a:b], t_ns)]
+    return [item for a, b in itertools.pairwise(edges) for item in decoder.feed(channel, data[a:b], t_ns)]
 
 
 def samples_of(items, stream: str) -> np.ndarray:

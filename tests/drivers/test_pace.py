@@ -101,7 +101,7 @@ def test_resume_counts_what_passed_and_declared_loss_keeps_time():
     items = track.take(two, 7 * S)
     gap = items[0]
     assert (gap.index, gap.reason) == (12, GapReason.LINK)
-    assert gap.n == round(2 * 125) - 12  # the 10 that were declared and the 2 that came are part of the 2 s
+    assert gap.n == 2 * 125 - 12  # the 10 that were declared and the 2 that came are part of the 2 s
     assert items[2].index == 12 + gap.n
     assert items[2].t_ns == pytest.approx(7 * S - 8_000_000, abs=4_000_000)
 

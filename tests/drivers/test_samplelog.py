@@ -13,7 +13,7 @@ def filled(path):
     log.samples("a", 13, 30_005_000, 100.0, np.array([4], np.int32), given=True)
     log.samples("a", 14, 40_005_000, 100.0, np.array([5, 6], np.int32), given=False)
     log.samples("b", 0, 7, 125.0, np.array([2**21 - 1, -(2**31)], np.int32), given=True)
-    log.reading(LoggedReading("cuff", 9, True, {"systolic": 128.0}))
+    log.reading(LoggedReading("cuff", 9, given=True, values={"systolic": 128.0}))
     log.close()
 
 
@@ -26,7 +26,7 @@ def test_what_is_written_is_read(tmp_path):
     assert a.given.tolist() == [True] * 4 + [False] * 2
     assert a.t_ns.tolist() == [5_000, 10_005_000, 20_005_000, 30_005_000, 40_005_000, 50_005_000]
     assert streams["b"].values.tolist() == [2**21 - 1, -(2**31)]
-    assert read_readings(tmp_path / "log") == [LoggedReading("cuff", 9, True, {"systolic": 128.0})]
+    assert read_readings(tmp_path / "log") == [LoggedReading("cuff", 9, given=True, values={"systolic": 128.0})]
 
 
 def test_a_torn_tail_costs_the_last_record_only(tmp_path):
