@@ -1,7 +1,7 @@
 """Train the stethoscope's mask: `python -m training.auscultation [--data FOLDER]`, fixed seed, under an hour on a CPU.
 
-Loss: residual to clean in dB, plus 8 x the error of compressed magnitudes (which protects murmurs and crackles),
-plus what is made worse than the input counted again.
+Loss: residual to clean in dB, plus 8 x the error of compressed magnitudes, in which what is lost counts three times
+(which protects murmurs and crackles), plus three times what is made worse than the input.
 """
 
 import argparse
@@ -12,52 +12,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 from torch import Tensor, nn
 
-from agent.dsp.auscultation_mask import (
-    BANDS,
-    BINS,
-    FRAME,
-    FRAMES_HZ,
-    HOP,
-    LEVEL_S,
-    MODES,
-    RISE,
-    SMOOTHING_S,
-    TINY,
-    WINDOW,
-    band_matrix,
-)
+from agent.dsp.auscultation_mask import BANDS, BINS, FLOOR, FRAME, FRAMES_HZ, HOP, MODES, WINDOW
+from training.frames import features_of, spectra_of
 from training.mixing import Pools, make_pools, mixture
 
-UNITS = 96
+UNITS = 128
 BATCH = 24
 SKIPPED = int(0.5 * FRAMES_HZ) * HOP  # the start-up is not scored
 COMPRESSION = 0.3
+LOST = 2.0
+WORSE = 3.0
 LOUDEST_DB = 30.0  # a residual this far below the clean sound is good enough
 WEIGHTS = Path(__file__).parent.parent / "agent" / "dsp" / "weights" / "auscultation.npz"
-
-
-def spectra_of(x: NDArray[np.float64]) -> NDArray[np.complex128]:
-    """Spectra of the frames the denoiser sees, (batch, samples) to (batch, frames, 129)."""
-    padded = np.pad(x, ((0, 0), (FRAME - HOP, 0)))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME, axis=1)[:, ::HOP]
-    return np.fft.rfft(frames * WINDOW)
-
-
-def features_of(spectra: NDArray[np.complex128]) -> NDArray[np.float64]:
-    """Agree with agent.dsp.auscultation_mask.Features, over whole batches at once."""
-    x = np.log10((spectra.real**2 + spectra.imag**2) @ band_matrix() + TINY)
-    kept = 1 - 1 / (LEVEL_S * FRAMES_HZ)
-    b, a = [1 - kept], [1, -kept]
-    level = lfilter(b, a, x.mean(axis=2), axis=1) / lfilter(b, a, np.ones(x.shape[:2]), axis=1)
-    step = 1 / (SMOOTHING_S * FRAMES_HZ)
-    smooth, _ = lfilter([step], [1, step - 1], x, axis=1, zi=(1 - step) * x[:, :1])
-    rise = RISE * np.arange(x.shape[1])[None, :, None]
-    start = x[:, :1] + RISE  # the tracker may rise once before it first meets the smoothed power
-    minimum = np.minimum(np.minimum.accumulate(smooth - rise, axis=1), start) + rise
-    return np.concatenate([x - level[:, :, None], x - minimum], axis=2)
 
 
 class Network(nn.Module):
@@ -74,7 +42,8 @@ class Network(nn.Module):
         modes = mode[:, None, :].expand(-1, features.shape[1], -1)
         hidden = torch.relu(self.dense(torch.cat([features, modes], dim=2)))
         state, _ = self.recurrent(hidden)
-        return torch.sigmoid(self.gain(state))
+        floor = (mode @ torch.tensor([FLOOR[m] for m in MODES], dtype=mode.dtype))[:, None, None]
+        return floor + (1 - floor) * torch.sigmoid(self.gain(state))
 
     def exported(self) -> dict[str, NDArray[np.float16]]:
         """Weights as TrainedMask names them."""
@@ -122,9 +91,10 @@ def loss_of(network: Network, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor
 
     residual, unprocessed = residual_db(after), residual_db(before)
     magnitude, wanted = (torch.clamp(s.abs(), min=1e-3) ** COMPRESSION for s in (noisy * gains, clean))
-    compressed = ((magnitude - wanted) ** 2).mean(dim=(1, 2))
+    lost = 1 + LOST * (magnitude < wanted)
+    compressed = (lost * (magnitude - wanted) ** 2).mean(dim=(1, 2))
     worse = torch.relu(residual - unprocessed)
-    return (residual + 8 * compressed + worse).mean(), (unprocessed - residual).detach(), mode
+    return (residual + 8 * compressed + WORSE * worse).mean(), (unprocessed - residual).detach(), mode
 
 
 def train(pools: Pools, seed: int, steps: int) -> Network:

@@ -59,12 +59,16 @@ def thump(rng: Generator, f_hz: float, width_s: float, components: int) -> Float
     y = np.zeros(n)
     for _ in range(components):
         onset = rng.uniform(0, 1.5 * width_s)
-        rise, fall = width_s * rng.uniform(0.25, 0.8), width_s * rng.uniform(0.6, 1.4)
+        rise, fall = width_s * rng.uniform(0.15, 0.8), width_s * rng.uniform(0.6, 1.4)
         u = t - onset - 2 * rise
         envelope = np.exp(-0.5 * (u / np.where(u < 0, rise, fall)) ** 2)
         f0 = f_hz * between(rng, 0.6, 1.7)
         phase = 2 * np.pi * (f0 * u - f0 * rng.uniform(0, 0.25) * u * np.abs(u) / (4 * width_s))
         y += rng.uniform(0.3, 1.0) * envelope * np.cos(phase + rng.uniform(0, 2 * np.pi))
+    for _ in range(rng.integers(0, 4)):  # the valves' snap, weaker, shorter and higher
+        u = t - rng.uniform(0.5, 2) * width_s
+        snap = np.exp(-0.5 * (u / (width_s * rng.uniform(0.2, 0.6))) ** 2)
+        y += between(rng, 0.02, 0.4) * snap * np.cos(2 * np.pi * f_hz * between(rng, 2, 7) * u + rng.uniform(0, 6))
     return y / np.abs(y).max()
 
 
@@ -99,8 +103,8 @@ def heart(rng: Generator, seconds: float) -> tuple[Floats, Floats, Floats]:
     murmur = rng.random() < 0.45
     systolic = rng.random() < 0.65
     kind = rng.choice(["diamond", "plateau", "falling", "rising"])
-    murmur_gain = between(rng, 0.03, 0.7)
-    low = between(rng, 25, 200)
+    murmur_gain = between(rng, 0.03, 0.7) if rng.random() < 0.65 else between(rng, 0.7, 5)
+    low = between(rng, 25, 350)
     air = band(rng.standard_normal(n + FS_HZ), low, min(low * between(rng, 1.8, 6), 900), 1)[FS_HZ:]
     if rng.random() < 0.2:  # a musical murmur
         air += np.sin(2 * np.pi * low * 1.5 * np.arange(n) / FS_HZ + rng.uniform(0, 6)) * air.std()
@@ -131,15 +135,38 @@ def heart(rng: Generator, seconds: float) -> tuple[Floats, Floats, Floats]:
         s2_times.append(t + systole)
         t += rr
     y = equalised(rng, y * breath, 5.0)
-    y = with_floor(rng, band(y, 18, between(rng, 400, 2500)), -65, -28)
+    filtered = rng.random() < 0.45  # by a diaphragm or the recorder's own settings
+    y = band(y, between(rng, 30, 220) if filtered else 16, between(rng, 400, 2500), rng.integers(1, 3))
+    y = with_floor(rng, y, -65, -12)
     return y, np.array(s1_times), np.array(s2_times)
 
 
 def with_floor(rng: Generator, y: Floats, low_db: float, high_db: float) -> Floats:
-    """Scale to unit power and add the recording's own steady noise: it belongs to the target."""
+    """Scale to unit power and add the recording's own steady noise and hum: they belong to the target."""
+    n = len(y)
     y = y / (y.std() + 1e-12)
     floor = 10 ** (rng.uniform(low_db, high_db) / 20)
-    return y + floor * equalised(rng, coloured(rng, len(y), rng.uniform(0, 2)), 4.0)
+    y += floor * equalised(rng, coloured(rng, n, rng.uniform(0, 3)), 4.0)
+    if rng.random() < 0.2:
+        f0, t = rng.choice([50.0, 60.0, between(rng, 25, 120)]), np.arange(n) / FS_HZ
+        hum = sum(between(rng, 0.1, 1) * np.sin(2 * np.pi * k * f0 * t + rng.uniform(0, 6)) for k in range(1, 4))
+        y += 10 ** (rng.uniform(-40, -4) / 20) * hum
+    return y
+
+
+def burst(rng: Generator) -> Floats:
+    """Give a cough, a grunt or a syllable as the chest wall passes it on: short, loud, half voiced, no room in it."""
+    n = int(between(rng, 0.06, 0.5) * FS_HZ)
+    t = np.arange(n) / FS_HZ
+    f0 = between(rng, 90, 450)
+    angle = 2 * np.pi * np.cumsum(f0 * (1 + rng.uniform(-0.3, 0.3) * t / t[-1])) / FS_HZ
+    tilt, voiced = rng.uniform(0.6, 2.2), rng.uniform(0, 1)
+    tone = sum(k**-tilt * np.sin(k * angle + rng.uniform(0, 6)) for k in range(1, 9) if k * f0 < 0.45 * FS_HZ)
+    air = band(rng.standard_normal(n + 400), between(rng, 80, 400), between(rng, 500, 1500), 1)[400:]
+    y = voiced * np.asarray(tone) + (1 - voiced) * air / air.std()
+    u = t / t[-1]
+    y = y * np.minimum(1, u / rng.uniform(0.03, 0.4)) * (1 - u) ** rng.uniform(0.3, 1.5)
+    return y / np.abs(y).max()
 
 
 def crackle(rng: Generator, *, coarse: bool) -> Floats:
@@ -158,7 +185,7 @@ def lung(rng: Generator, seconds: float) -> Floats:
     """Give breathing for `seconds`, often with adventitious sounds, often over a distant heart."""
     n = int(seconds * FS_HZ)
     t = np.arange(n) / FS_HZ
-    low, corner = between(rng, 40, 130), between(rng, 150, 700)
+    low, corner = between(rng, 20, 130), between(rng, 80, 700)
     f = np.fft.rfftfreq(n, 1 / FS_HZ)
 
     def breath_noise(corner_hz: float) -> Floats:
@@ -206,7 +233,10 @@ def lung(rng: Generator, seconds: float) -> Floats:
                 int(at),
                 crackle(rng, coarse=bool(coarse) or kind == "rub") * gain * rng.uniform(0.3, 1) * rng.choice([-1, 1]),
             )
+    if rng.random() < 0.22:
+        for at in rng.uniform(0, n, rng.integers(1, max(2, int(1.2 * seconds)))):
+            add(y, int(at), burst(rng) * loud * between(rng, 1.5, 12))
     y = equalised(rng, y / (y.std() + 1e-12), 3.0)
     if rng.random() < 0.7:
-        y += 10 ** (rng.uniform(-25, 4) / 20) * band(heart(rng, seconds)[0], 18, between(rng, 90, 220), 2)
-    return with_floor(rng, band(y, between(rng, 15, 90), 2000), -50, -14)
+        y += 10 ** (rng.uniform(-25, 6) / 20) * band(heart(rng, seconds)[0], 18, between(rng, 90, 220), 2)
+    return with_floor(rng, band(y, between(rng, 15, 90), 2000), -50, -5)

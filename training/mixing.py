@@ -13,9 +13,9 @@ from training.room_noises import noise
 
 CLIP_S = 8.0
 EXAMPLE_S = 6.0
-RECORDED = {"heart": 0.35, "lung": 0.4}  # share of targets that are recordings, the others are synthetic
+RECORDED = {"heart": 0.4, "lung": 0.35}  # share of targets that are recordings, the others are synthetic
 SHARES = (0.46, 0.42, 0.12)  # of the modes
-SNR_DB = (-8.0, 22.0)
+SNR_DB = (-7.0, 19.0)
 
 
 @dataclass(frozen=True, slots=True)

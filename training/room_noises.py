@@ -182,9 +182,10 @@ def handling(rng: Generator, n: int) -> Floats:
 
 
 def bangs(rng: Generator, n: int) -> Floats:
-    """Doors, steps, coughs and typing far away: short bursts of band noise."""
+    """Doors, coughs, typing, and steps or knocks as regular as a heart: short bursts of band noise."""
     y = np.zeros(n)
     at = rng.uniform(0, 1) * FS_HZ
+    pace = between(rng, 0.25, 1.2) if rng.random() < 0.35 else 0.0
     while at < n:
         length = int(between(rng, 0.02, 0.7) * FS_HZ)
         low = between(rng, 25, 500)
@@ -195,13 +196,13 @@ def bangs(rng: Generator, n: int) -> Floats:
             int(at),
             burst * np.minimum(1, t / rng.uniform(0.02, 0.4)) * np.exp(-rng.uniform(1, 6) * t) * between(rng, 0.2, 2),
         )
-        at += between(rng, 0.08, 1.5) * FS_HZ
+        at += (pace * rng.uniform(0.93, 1.07) if pace else between(rng, 0.08, 1.5)) * FS_HZ
     return y / (y.std() + 1e-9) + between(rng, 0.03, 1) * coloured(rng, n, rng.uniform(0, 2))
 
 
 KINDS = {
-    voice: 0.26, babble: 0.12, steady: 0.22, hum: 0.06, machine: 0.07, crockery: 0.05, water: 0.04, rubbing: 0.10,
-    handling: 0.03, bangs: 0.05,
+    voice: 0.24, babble: 0.11, steady: 0.22, hum: 0.06, machine: 0.07, crockery: 0.05, water: 0.04, rubbing: 0.10,
+    handling: 0.03, bangs: 0.08,
 }  # fmt: skip
 TOUCH = {rubbing, handling, steady}  # heard by the chest piece directly, not through the air
 

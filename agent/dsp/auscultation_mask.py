@@ -24,7 +24,7 @@ BANDS = 73
 SINGLE = 40  # bands of one bin each, up to 625 Hz
 MODES = ("heart", "lung", "wide")
 PASS_HZ = {"heart": (20.0, 400.0), "lung": (60.0, 1600.0), "wide": (20.0, 1600.0)}
-FLOOR = 10 ** (-8 / 20)
+FLOOR = {"heart": 10 ** (-30 / 20), "lung": 10 ** (-8 / 20), "wide": 10 ** (-12 / 20)}  # nothing is lowered further
 LEVEL_S = 2.0
 SMOOTHING_S = 0.1
 RISE = 0.25 / FRAMES_HZ  # of the tracked minimum, 2.5 dB a second
@@ -86,6 +86,8 @@ class Features:
 class TrainedMask:
     """A dense layer of rectifiers, one gated recurrent unit (Cho 2014, in torch's form) and 129 sigmoids.
 
+    The gains run from the mode's floor to 1.
+
     `weights`: dense_w (units, 146 + 3), dense_b, input_w (3 units, units), input_b, state_w (3 units, units),
     state_b (gates in the order reset, update, new), gain_w (129, units), gain_b.
     """
@@ -98,6 +100,7 @@ class TrainedMask:
         self._dense_w = np.ascontiguousarray(dense[:, : -len(MODES)])
         self._dense_b = weights["dense_b"] + dense[:, -len(MODES) :] @ one_hot
         self._w = weights
+        self._floor = FLOOR[mode]
         self.reset()
 
     def reset(self) -> None:
@@ -115,7 +118,8 @@ class TrainedMask:
         gates = sigmoid(entering[: 2 * n] + staying[: 2 * n])
         new = np.tanh(entering[2 * n :] + gates[:n] * staying[2 * n :])
         self._state = new + gates[n:] * (self._state - new)
-        return sigmoid(w["gain_w"] @ self._state + w["gain_b"]).astype(np.float64)
+        kept = sigmoid(w["gain_w"] @ self._state + w["gain_b"]).astype(np.float64)
+        return self._floor + (1 - self._floor) * kept
 
 
 def sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -154,7 +158,7 @@ class ClassicalMask:
         rising = 0.996 * self._minimum + 0.06 * np.maximum(self._power - 0.94 * before, 0.0)
         self._minimum = np.minimum(np.where(self._minimum < self._power, rising, self._power), self._power)
         kept = 1 - self._minimum / np.maximum(self._power, 1e-20)
-        return self._band * np.maximum(np.sqrt(kept), FLOOR)
+        return self._band * np.maximum(np.sqrt(kept), FLOOR["lung"])
 
 
 @cache

@@ -60,7 +60,7 @@ def test_s1_and_s2_are_found_once_each_at_their_middles(rate, noise_rms):
 
 
 def test_sounds_come_within_the_stated_delay():
-    x, first, _ = heart(12, 70)
+    x, _, _ = heart(12, 70)
     stage, late = HeartSounds(), []
     for i in range(0, len(x), 160):
         late += [(i + 160) / FS - s.time_s for s in stage.push(x[i : i + 160]) if s.time_s > 4.5]
