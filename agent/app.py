@@ -38,6 +38,7 @@ from agent.notify import notify, watchdog_s
 from agent.outbox import Lock, OutboxThread
 from agent.recorder import Recorder
 from agent.status import Tally, resources, since_exec_s
+from agent.supervisor import supervise
 from agent.transport import identity as identities
 from agent.transport.delivery import Delivery
 from agent.transport.messages import Command, Order
@@ -123,7 +124,7 @@ class Agent:
         tasks = {
             "cut": self._recorder.cut_every(self._interval_s),
             "uplink": self._uplink.run(),
-            "analyse": self._analyse(),
+            "analyse": supervise("analyse", self._analyse, on_failure=self._analysis_failed),
             "instruments": self._instruments.run(),
             "control": serve_control(self._config.bag.control_socket, self._verbs()),
             "watchdog": self._watchdog(),
@@ -220,6 +221,10 @@ class Agent:
                 self._recorder.urgent.set()
         elif isinstance(item, InstrumentEvent):
             self._instruments.saw(item)
+
+    def _analysis_failed(self, _: Exception) -> None:
+        """Signal processing broke: what is stored and sent does not depend on it; numbers go stale and say so."""
+        self._chains = None
 
     async def _analyse(self) -> None:
         """Load the signal processing off the loop, then run the chains a few times a second."""

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from agent.drivers.ble import Radio
 
 
+def _load_radio(config: RadioConfig) -> "Radio":
+    """In a thread: a radio stack takes long enough to import that the loop must not wait for it."""
+    from agent.drivers.ble import Radio  # noqa: PLC0415 - bleak only where a radio is used
+
+    return Radio.bumble(config.transport) if config.backend == "bumble" else Radio.bluez()
+
+
 class Instruments:
     """Opens and runs them; `opened` is called once for each, before its first byte."""
 
@@ -44,7 +51,7 @@ class Instruments:
             for wanted in self._wanted:
                 counters = self._counters[wanted.key] = Counters()
                 try:
-                    driver = open_driver(wanted.key, wanted.where, radio=self._radio_for(wanted))
+                    driver = open_driver(wanted.key, wanted.where, radio=await self._radio_for(wanted))
                 except InstrumentError as error:  # an unknown key, a missing library: said, and the others work
                     counters.last_error = str(error)
                     self._failed(wanted.key)(error)
@@ -56,7 +63,7 @@ class Instruments:
                     name=f"instrument {wanted.key}",
                 )
 
-    def _radio_for(self, wanted: InstrumentConfig) -> "Radio | None":
+    async def _radio_for(self, wanted: InstrumentConfig) -> "Radio | None":
         """The one radio of this bag, made when the first instrument needs it."""
         from agent.drivers.catalogue import CATALOGUE, Transport  # noqa: PLC0415
 
@@ -64,10 +71,7 @@ class Instruments:
         if row is None or row.transport is not Transport.BLE:
             return None
         if self._radio is None:
-            from agent.drivers.ble import Radio  # noqa: PLC0415 - bleak only where a radio is used
-
-            bumble = self._radio_config.backend == "bumble"
-            self._radio = Radio.bumble(self._radio_config.transport) if bumble else Radio.bluez()
+            self._radio = await asyncio.to_thread(_load_radio, self._radio_config)
         return self._radio
 
     def _runner(self, driver: Driver) -> Callable[[], Coroutine[Any, Any, None]]:

@@ -133,11 +133,13 @@ class Receiver:
             log.warning("refused=%s from=%s why=%r total=%d", what, device, str(error), self.refused.total())
 
     def _state(self, device: str, payload: bytes) -> None:
-        head = seal.head_of(payload)
-        epoch = self._keyring.find(device, head.epoch)
+        """The epoch's header, then the bag's state sealed under it: retained by the broker, so the first to be read."""
+        header, sealed = _pair(split_sequence(payload))
+        self._header(device, header)
+        epoch = self._keyring.find(device, seal.head_of(header).epoch)
         if epoch is None:
-            return  # its header comes right behind, and with it the rows that need an answer
-        head, plaintext = epoch.up.open(payload)
+            raise seal.SealError("a state of another epoch than its header")
+        head, plaintext = epoch.up.open(sealed)
         message = wire.decode(plaintext)
         if head.lane is not seal.Lane.STATE or not isinstance(message, State):
             raise seal.SealError("no state")
@@ -152,7 +154,7 @@ class Receiver:
             return
         epoch = self._keyring.find(device, head.epoch)
         if epoch is None:
-            raise seal.SealError("a row of an epoch whose header has not come")
+            raise seal.SealError("a row of an epoch whose header has not come")  # it will be sent again
         head, plaintext = epoch.up.open(payload)
         if head.lane is not seal.Lane.ROW:
             raise seal.SealError("no row")
@@ -232,6 +234,12 @@ class Receiver:
             return None
         payload = newest.down.seal(seal.Lane.COMMAND, wire.encode(Command(number, order)))
         return str(topics.Topic(device, topics.Down.COMMAND)), payload
+
+
+def _pair(rows: list[bytes]) -> tuple[bytes, bytes]:
+    if len(rows) != 2:
+        raise WireError("no header with its state")
+    return rows[0], rows[1]
 
 
 def _receipt(epoch: bytes, have: SeqSet) -> EpochReceipt:

@@ -110,6 +110,7 @@ class Rooms:
         self._words = words
         self._now_ns = now_ns
         self.rooms: dict[str, Room] = {}
+        self.failed = 0
 
     def hear(self, heard: Heard) -> None:
         """Pass a batch to its bag's room."""
@@ -117,7 +118,12 @@ class Rooms:
         if room is None:
             room = Room(heard.device, words=self._words, demo=heard.header.demo, now_ns=self._now_ns)
             self.rooms[heard.device] = room
-        room.hear(heard)
+        try:
+            room.hear(heard)
+        except Exception:  # showing must never stop receiving: what is on disk stays, the page goes stale and says so
+            if not self.failed:
+                log.exception("room=%s cannot be shown", heard.device)
+            self.failed += 1
 
     def find(self, code: str) -> Room | None:
         """The one open visit with this code; none when two bags happen to share it."""

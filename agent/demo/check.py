@@ -100,7 +100,7 @@ def read_hub(path: Path) -> Stored:
     db = connect(f"file:{path}?mode=ro", uri=True)
     try:
         ended = dict(db.execute("SELECT no, ended_us FROM commits WHERE ended_us IS NOT NULL"))
-        epochs = [epoch for (epoch,) in db.execute("SELECT epoch FROM epochs ORDER BY no")]
+        epochs = [epoch for (epoch,) in db.execute("SELECT epoch FROM rows WHERE seq = 0 ORDER BY t_us")]
         for number, epoch in enumerate(epochs):
             rows = db.execute(
                 "SELECT plaintext, in_commit FROM rows WHERE epoch = ? AND seq > 0 ORDER BY seq", (epoch,)

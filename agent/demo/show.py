@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import socket
 import sys
 import tempfile
 import time
@@ -37,6 +38,9 @@ def demo(
 ) -> int:
     """Run the demonstration; 0 when nothing was lost and every instrument delivered, else 1."""
     kills = _kills(kill)
+    if not headless:
+        for port in (page_port, page_port + 1):
+            _check_port(port)
     with _folder(keep) as folder:
         world = World(
             folder,
@@ -61,6 +65,18 @@ def _kills(wanted: Sequence[str]) -> list[tuple[float, str]]:
             raise ConfigError(f"--kill {text!r} is not PART@SECOND with PART one of {', '.join(KILLABLE)}")
         kills.append((float(at), part))
     return sorted(kills)
+
+
+def _check_port(port: int) -> None:
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise StateError(
+                f"port {port} of this machine is taken: {error.strerror}\n"
+                f"Next: besace demo --page-port {port + 10}, or end what uses it (ss -ltnp)"
+            ) from None
 
 
 @contextlib.contextmanager

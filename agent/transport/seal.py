@@ -184,7 +184,7 @@ class DownOpener:
         self._keys: dict[bytes, dict[Lane, LaneKey]] = {}
         self._next: dict[tuple[bytes, Lane], int] = {}
 
-    def open(self, sealed: bytes) -> tuple[Lane, bytes]:
+    def open(self, sealed: bytes) -> tuple[Head, bytes]:
         """Open a message; raise SealError when it is forged, replayed, or not for this epoch."""
         head = head_of(sealed)
         if head.lane not in DOWN_LANES or head.epoch != self._epoch:
@@ -197,7 +197,7 @@ class DownOpener:
             raise SealError("replayed")
         self._keys[head.session] = keys
         self._next[head.session, head.lane] = head.counter + 1
-        return head.lane, plaintext
+        return head, plaintext
 
 
 # --- the epoch key, sealed to the hub ------------------------------------------------------------------------

@@ -174,6 +174,7 @@ class Uplink:
         self._wake_backlog = asyncio.Event()
         self._answered = asyncio.Event()
         self._session = 0
+        self._hub_session = b""
         self._counted = 0, 0
         self.state = LinkState()
 
@@ -210,17 +211,14 @@ class Uplink:
         self._session += 1
         epoch = self._epoch()
         topic = str(topics.Topic(self._device, topics.Up.STATE))
-        gone = epoch.state(wire.encode(State(online=False, session=self._session, software=__version__)))
+        gone = self._presence(epoch, online=False)
         async with self._connect_once(Will(topic, gone)) as link:
             while not self._live.empty():
                 self._live.get_nowait()
             self._delivery.connected()
             self._counted = 0, 0
             await link.subscribe(topics.down_filter(self._device))
-            here = epoch.state(wire.encode(State(online=True, session=self._session, software=__version__)))
-            await link.publish(topic, here, qos=1, retain=True)
-            if not self._delivery.is_receipted(epoch.id, 0):
-                await self._send(link, topics.Up.LIVE, [epoch.header])
+            await link.publish(topic, self._presence(epoch, online=True), qos=1, retain=True)
             self.state.connected = True
             self.state.connections += 1
             self.state.last_error = ""
@@ -237,8 +235,13 @@ class Uplink:
                     async with asyncio.timeout(CLEAN_DISCONNECT_S):
                         await link.publish(topic, gone, qos=1, retain=True)
 
+    def _presence(self, epoch: Epoch, *, online: bool) -> bytes:
+        """Our state, behind the epoch's header: retained, so that a hub that comes later can open everything."""
+        state = wire.encode(State(online=online, session=self._session, software=__version__))
+        return _sequence_item(epoch.header.payload) + _sequence_item(epoch.state(state))
+
     async def _send(self, link: Link, name: topics.Up, rows: list[OutRow]) -> None:
-        payload = rows[0].payload if name is topics.Up.LIVE else b"".join(map(_sequence_item, rows))
+        payload = rows[0].payload if name is topics.Up.LIVE else b"".join(_sequence_item(row.payload) for row in rows)
         await link.publish(str(topics.Topic(self._device, name)), payload)
         now_s = self._now_ns() / 1e9
         for row in rows:
@@ -275,13 +278,17 @@ class Uplink:
                 self.state.refused += 1
                 continue
             try:
-                lane, plaintext = self._epoch().down.open(payload)
+                head, plaintext = self._epoch().down.open(payload)
                 message = wire.decode(plaintext)
             except (seal.SealError, WireError) as error:
                 self.state.refused += 1
                 log.debug("down=refused why=%r", str(error))
                 continue
-            self._believe(lane, message)
+            if head.session != self._hub_session:
+                # Another hub process: what the one before it took and did not receipt is to be sent again.
+                self._hub_session = head.session
+                self._delivery.connected()
+            self._believe(head.lane, message)
 
     def _believe(self, lane: seal.Lane, message: Message) -> None:
         if lane is seal.Lane.RECEIPT and isinstance(message, Receipt):
@@ -315,11 +322,11 @@ class Uplink:
                 self._wake_backlog.set()
 
 
-def _sequence_item(row: OutRow) -> bytes:
+def _sequence_item(payload: bytes) -> bytes:
     """A row as one item of a CBOR sequence (RFC 8742): a byte string."""
-    size = len(row.payload)
+    size = len(payload)
     head = bytes([0x59]) + size.to_bytes(2) if size < 1 << 16 else bytes([0x5A]) + size.to_bytes(4)
-    return head + row.payload
+    return head + payload
 
 
 def split_sequence(data: bytes) -> list[bytes]:
