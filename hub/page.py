@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import parse_qs
 
@@ -221,11 +222,7 @@ def doctor_app(directory: Directory, live: "Live", *, attempts: Attempts, demo: 
 
     async def stream(request: Request) -> Response:
         room, gone = entered(request)
-
-        async def watch(on: bool) -> None:
-            await sessions.watch(room, on)
-
-        return live.response(room.board, gone=gone, watch=watch)
+        return live.response(room.board, gone=gone, watch=partial(sessions.watch, room))
 
     async def sound(request: Request) -> Response:
         room, gone = entered(request)

@@ -9,6 +9,8 @@ from agent.display.words import age, number
 from agent.model import InstrumentState, Kind, NoValue, Rate, Reading, ReadingQuality
 
 CONTINUOUS = {Kind.SPO2, Kind.PULSE_RATE, Kind.HEART_RATE, Kind.PERFUSION_INDEX, Kind.RESPIRATION_RATE}
+BESIDE = {"pi", "rr"}
+"""Continuous numbers that only accompany others: without a value they are left out."""
 AT_WORK = {InstrumentState.READY, InstrumentState.MEASURING}
 
 
@@ -22,7 +24,8 @@ def numbers(scene: Scene) -> list[Any]:
         _reading(scene, "glucose", Kind.GLUCOSE, words("number.mg_per_dl"), 0),
         _reading(scene, "weight", Kind.WEIGHT, words("number.kg"), 1),
     ]
-    return [*always, _temperature(scene), _pressure(scene), *(n for n in given if n is not None)]
+    shown = (n for n in given if n is not None and (n["id"] not in BESIDE or n["state"] != State.NONE.value))
+    return [*always, _temperature(scene), _pressure(scene), *shown]
 
 
 def _heart_rate(scene: Scene) -> Any:
@@ -79,15 +82,14 @@ def _perfusion(scene: Scene) -> Any | None:
 def _temperature(scene: Scene) -> Any:
     """Temperature with its site and time."""
     own = _reading(scene, "temp", Kind.TEMPERATURE, scene.words("number.degc"), 1)
-    never = _number(scene, "temp", "", Verdict(State.NONE, 0.0), "") | {"reason": scene.words("number.never")}
-    return own or never
+    return own or _never(scene, "temp")
 
 
 def _pressure(scene: Scene) -> Any:
     """Return «128/76 mmHg», the two parts of one measurement."""
     systolic = _newest(scene, Kind.PRESSURE_SYSTOLIC)
     if systolic is None:
-        return _number(scene, "bp", "", Verdict(State.NONE, 0.0), "") | {"reason": scene.words("number.never")}
+        return _never(scene, "bp")
     diastolic = scene.picture.readings.get((systolic.instrument, Kind.PRESSURE_DIASTOLIC))
     verdict = _judge(scene, systolic)
     text = ""
@@ -200,16 +202,23 @@ def _number(scene: Scene, name: str, unit: str, verdict: Verdict, text: str, *, 
         "reason": _no_value(scene, verdict) if none else "",
         "note": note,
         "mark": mark,
+        "quiet": False,
     }
 
 
 def _absent(scene: Scene, name: str, slot: str) -> Any:
     """Return a number whose instrument has given nothing yet: dashes and what its instrument does."""
-    out = _number(scene, name, "", Verdict(State.NONE, 0.0), "")
+    out = _number(scene, name, "", Verdict(State.NONE, 0.0), "") | {"quiet": True}
     status = scene.picture.status.get(scene.picture.owner(scene.slots.get(slot, "")))
     if slot not in scene.slots or (status is not None and status.state not in AT_WORK):
         out["reason"] = scene.words("sweep.no_instrument")
     return out
+
+
+def _never(scene: Scene, name: str) -> Any:
+    """Return a spot value that was not measured yet: nothing is wrong, nobody is called to it."""
+    none = _number(scene, name, "", Verdict(State.NONE, 0.0), "")
+    return none | {"reason": scene.words("number.never"), "quiet": True}
 
 
 def _no_value(scene: Scene, verdict: Verdict) -> str:

@@ -190,13 +190,16 @@ class Picture:
         heard = self.heard(item.stream)
         heard.gap_ns = max(heard.gap_ns or item.t_ns, item.t_ns)
 
+    def signals(self, key: str) -> list[Signal]:
+        """Return what an instrument's streams carry."""
+        return [stream.signal for stream in self.described.values() if stream.instrument == key]
+
     def card(self, key: str) -> Card | None:
         """Return an instrument's card, its own or by what it gives."""
         status = self.status.get(key)
         if status is not None and status.card is not None:
             return status.card
-        signals = [stream.signal for stream in self.described.values() if stream.instrument == key]
-        return card_for(key, [*signals, *(kind for instrument, kind in self.readings if instrument == key)])
+        return card_for(key, [*self.signals(key), *(kind for instrument, kind in self.readings if instrument == key)])
 
     def owner(self, stream: str) -> str:
         """Return the instrument of a stream."""

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from agent.display import freshness
 from agent.display.picture import Card, Heard, Scene, Status
-from agent.model import Cause, Happening, InstrumentState
+from agent.model import Cause, Happening, InstrumentState, Kind, NoValue, Signal
 
 GOOD_QUALITY = 0.7
 FAIR_QUALITY = 0.4
@@ -29,10 +30,6 @@ PASSING = (
 def tile(scene: Scene, key: str, status: Status, card: Card) -> Any:
     """Return an instrument's tile: a mark, one plain sentence, the physical tip while it helps."""
     words, kind = scene.words, f"instrument.{card.kind}"
-    streams = [h for name, h in scene.picture.streams.items() if scene.picture.owner(name) == key]
-    flowing = any(scene.recent(h.seen_ns) for h in streams)
-    own = Heard(events=status.events, quality=next((h.quality for h in streams if h.quality), None))
-    wrong = next((t for h in (own, *streams) if (t := trouble(scene, h)) is not None), None)
     tip = words(card.tip or f"{kind}.tip")
     match status.state:
         case None:
@@ -43,14 +40,9 @@ def tile(scene: Scene, key: str, status: Status, card: Card) -> Any:
             mark = "bad" if status.state is InstrumentState.FAILED else "todo"
             sentence = words.of(status.why or status.state)
         case InstrumentState.READY | InstrumentState.MEASURING:
-            mark, sentence = "ok", words.of(status.state)
-            said = status.said
-            if wrong is not None:
-                mark, sentence = "todo", wrong
-            elif said is not None and f"said.{said[0]}" in words and scene.recent(said[2]):
-                sentence, tip = words(f"said.{said[0]}", detail=said[1]), ""
-            elif flowing or status.read_ns is not None:
-                sentence, tip = words(f"{kind}.good"), ""
+            mark, sentence, good = _at_work(scene, key, status)
+            tip = "" if good or sentence else tip
+            sentence = sentence or words(f"{kind}.good" if good else f"state.{status.state.value}")
     return {
         "id": key,
         "name": card.name or words(f"{kind}.name"),
@@ -60,6 +52,33 @@ def tile(scene: Scene, key: str, status: Status, card: Card) -> Any:
         "tip": tip,
         "flag": "" if card.clinical else words("number.not_clinical"),
     }
+
+
+def _at_work(scene: Scene, key: str, status: Status) -> tuple[str, str, bool]:
+    """Return the mark of an instrument that is on, a sentence of its own or "", and whether it gives what it should."""
+    picture = scene.picture
+    streams = [heard for name, heard in picture.streams.items() if picture.owner(name) == key]
+    own = Heard(events=status.events, quality=next((h.quality for h in streams if h.quality), None))
+    wrong = next((t for h in (own, *streams) if (t := trouble(scene, h)) is not None), None) or _unread(scene, key)
+    if wrong is not None:
+        return "todo", wrong, False
+    if status.said is not None and f"said.{status.said[0]}" in scene.words and scene.recent(status.said[2]):
+        return "ok", scene.words(f"said.{status.said[0]}", detail=status.said[1]), True
+    if any(scene.recent(h.seen_ns) for h in streams):
+        return "ok", "", True
+    quiet = Signal.SOUND in picture.signals(key) and not picture.listening
+    if not quiet and any(h.seen_ns is not None for h in streams):
+        return "todo", scene.words.of(InstrumentState.SILENT), False
+    return "ok", "", status.read_ns is not None and not picture.signals(key)
+
+
+def _unread(scene: Scene, key: str) -> str | None:
+    """Return why an instrument's own number is missing now, in its reason's sentence."""
+    reading = scene.picture.readings.get((key, Kind.SPO2))
+    if reading is None or reading.value is not None or not scene.recent(reading.t_ns, freshness.CONTINUOUS_MAX_S):
+        return None
+    reason = reading.reason or NoValue.INSTRUMENT
+    return None if reason is NoValue.STARTING else scene.words.of(reason)
 
 
 def quality(scene: Scene, slot: str) -> Any | None:
@@ -81,6 +100,8 @@ def trouble(scene: Scene, heard: Heard) -> str | None:
         at = heard.events.get(begin)
         if at is not None and at > heard.events.get(end, 0) and at > good_ns:
             return scene.words.of(begin)
+    if heard.rate and heard.rate[0].reason is NoValue.NO_BEATS and scene.recent(heard.rate[1]):
+        return scene.words.of(NoValue.NO_BEATS)
     for event in PASSING:
         if scene.recent(heard.events.get(event)):
             return scene.words.of(event)

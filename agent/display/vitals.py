@@ -97,6 +97,6 @@ def vitals(scene: Scene) -> dict[str, Any]:
         },
         "sound": {
             "listening": picture.listening,
-            "text": words("sound.open" if picture.listening else "sound.closed"),
+            "empty": words("sweep.no_instrument" if picture.listening else "sound.closed"),
         },
     }

@@ -26,7 +26,7 @@ const hearing = new Hearing((state, at) => {
   if (state !== "playing") return write(heard, state === "failed" ? words.hearFailed : words.hearWaiting);
   const lag = Math.max(0, view.live.now() - at);
   const mode = hearing.mode === "raw" ? words.hearRaw : words.hearTreated;
-  write(heard, `${mode} · ${words.hearLag.replace("{seconds}", lag.toFixed(1).replace(".", ","))}`);
+  write(heard, words.hearLag.replace("{mode}", mode).replace("{seconds}", lag.toFixed(1).replace(".", ",")));
 });
 
 function show() {

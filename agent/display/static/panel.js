@@ -16,7 +16,7 @@ export function icon(name) {
   svg.setAttribute("class", "icon");
   svg.setAttribute("aria-hidden", "true");
   const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
-  use.setAttribute("href", `/static/icons.svg#${name}`);
+  use.setAttribute("href", `#i-${name}`);
   svg.append(use);
   return svg;
 }
@@ -35,6 +35,7 @@ function show(element, key, build) {
 
 export function numbers(list) {
   const present = new Set();
+  const reasons = {}; // said once per panel
   for (const number of list) {
     present.add(number.id);
     const row = document.querySelector(`.row[data-slot="${ROW[number.id]}"] .values`);
@@ -48,6 +49,8 @@ export function numbers(list) {
     }
     element.dataset.state = number.state;
     element.classList.toggle("never", number.state === "none" && number.quiet);
+    element.classList.toggle("same", number.state === "none" && number.reason === reasons[ROW[number.id]]);
+    if (number.state === "none" && FIRST.has(number.id)) reasons[ROW[number.id]] = number.reason;
     const [label, value, note] = element.children;
     write(label, number.label);
     write(value.children[0], number.text);
@@ -113,7 +116,6 @@ export function notices(list) {
 
 export function captions(row, stream) {
   const [title, about, warning] = row.querySelector(".sweep header").children;
-  row.querySelector(".none-yet").hidden = Boolean(stream);
   if (stream) write(title, stream.title);
   show(about, stream?.about ?? [], () => (stream?.about ?? []).map((text) => make("li", "", text)));
   write(warning, stream?.warning ?? "");

@@ -35,6 +35,15 @@ export class Sweep {
     return last ? last.t + last.v.length / last.fs : null;
   }
 
+  // The largest magnitude since a time.
+  peak(since) {
+    let most = 0;
+    for (let i = this.chunks.length - 1; i >= 0 && this.chunks[i].t > since; i--) {
+      for (const value of this.chunks[i].v) if (Math.abs(value) > most) most = Math.abs(value);
+    }
+    return most;
+  }
+
   // Insert what came at its true time; what is already there (a reconnection repeats some) is not taken twice.
   add({ t, fs, q, y }) {
     let v = Float32Array.from(y, (level) => (level === null ? NaN : level * q));

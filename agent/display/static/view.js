@@ -69,9 +69,24 @@ export class View {
     const code = document.getElementById("code");
     code.hidden = !message.visit.code;
     write(code.lastElementChild, message.visit.code ?? "");
-    if (!this.rows.sound.querySelector(".none-yet").hidden) write(this.rows.sound.querySelector(".none-yet"), message.sound.text);
+    this.signs(message);
     this.say([message.visit.text, ...link.map(({ text }) => text), ...message.notices.map(({ text }) => text)]);
     this.more.vitals?.(message);
+  }
+
+  // An empty sweep says that it is empty; an open microphone shows its level, -60 to 0 dB of full scale.
+  signs(message) {
+    const head = this.head() ?? 0;
+    for (const slot of SLOTS) {
+      const end = this.sweeps[slot].end;
+      this.rows[slot].querySelector(".none-yet").hidden = end !== null && end > head - WINDOW_S;
+    }
+    write(this.rows.sound.querySelector(".none-yet"), message.sound.empty);
+    const level = document.getElementById("level");
+    level.hidden = !message.sound.listening;
+    const peak = this.sweeps.sound.peak(head - 0.5);
+    const decibels = peak > 0 ? 20 * Math.log10(peak) : -60;
+    level.querySelector("b").style.transform = `scaleX(${Math.min(1, Math.max(0, 1 + decibels / 60)).toFixed(3)})`;
   }
 
   // For a screen reader: states, not the seconds that count inside them.
