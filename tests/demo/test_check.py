@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+
 from agent.demo.check import check, count_rows
 from agent.demo.world import World
 from agent.transport import wire
@@ -24,7 +25,11 @@ def whole(tmp_path_factory) -> Path:
         try:
             await world.start()
             await world.tell_agent("new_visit")
-            await asyncio.sleep(6)
+            await asyncio.sleep(4)
+            while (await world.tell_agent("status"))["instruments"]["and-ua651ble"]["state"] != "ready":
+                await asyncio.sleep(0.1)
+            await world.tell_simulator("bp 128 76 93")
+            await asyncio.sleep(2)
             await world.drain()
         finally:
             await world.stop()
@@ -115,12 +120,15 @@ def test_a_row_stored_again_under_another_number_is_found(run):
 
 def test_a_reading_that_is_missing_is_lost(run):
     log, database, db = run
+    from agent.model import Kind
     from agent.transport.messages import ReadingBody
 
     spoilt = 0
     for seq, plaintext in db.execute("SELECT seq, plaintext FROM rows WHERE seq > 0").fetchall():
         batch = wire.decode(plaintext)
-        kept = tuple(r for r in batch.records if not (isinstance(r.body, ReadingBody) and r.body.kind.value < 150025))
+        kept = tuple(
+            r for r in batch.records if not (isinstance(r.body, ReadingBody) and r.body.kind is Kind.PRESSURE_SYSTOLIC)
+        )
         if len(kept) != len(batch.records):
             spoilt += 1
             db.execute(

@@ -105,10 +105,10 @@ def free_pair() -> int:
 @pytest.mark.slow
 @pytest.mark.browser
 def test_both_pages_show_three_moving_waveforms_and_ctrl_c_leaves_nothing(tmp_path):
-    import chromium
+    from chromium import chromium, executable
 
-    if chromium.executable() is None:
-        pytest.skip("needs Chromium (apt install chromium)")
+    if executable() is None:
+        pytest.skip("no Chromium on this machine (apt install chromium)")
     port, folder, out = free_pair(), tmp_path / "run", tmp_path / "talk"
     with out.open("w") as talk:
         command = [*BESACE, "demo", "--page-port", str(port), "--keep", str(folder)]
@@ -119,9 +119,10 @@ def test_both_pages_show_three_moving_waveforms_and_ctrl_c_leaves_nothing(tmp_pa
             assert running.poll() is None, out.read_text()
             time.sleep(0.1)
         code = re.search(r"code of the visit: (\d{4})", out.read_text())[1]
-        with chromium.Chromium() as browser:
-            nurse = browser.page(f"http://127.0.0.1:{port}/")
-            doctor = browser.page(f"http://127.0.0.1:{port + 1}/")
+        with chromium() as browser:
+            nurse, doctor = browser.page(), browser.page()
+            nurse.open(f"http://127.0.0.1:{port}/")
+            doctor.open(f"http://127.0.0.1:{port + 1}/")
             doctor.until("document.querySelector('input[name=code]') !== null")
             doctor.run(f"document.querySelector('input[name=code]').value = '{code}'")
             doctor.run("document.querySelector('form').submit()")
