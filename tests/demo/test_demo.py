@@ -127,6 +127,7 @@ def test_both_pages_show_three_moving_waveforms_and_ctrl_c_leaves_nothing(tmp_pa
             doctor.run(f"document.querySelector('input[name=code]').value = '{code}'")
             doctor.run("document.querySelector('form').submit()")
             for page in (nurse, doctor):
+                page.call("Page.bringToFront")  # a browser draws nothing in a tab behind another
                 page.size(1280, 800)
                 page.until("document.querySelectorAll('canvas').length >= 3")
                 assert "DÉMONSTRATION" in page.run("document.body.innerText")
