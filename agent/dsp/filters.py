@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import signal
+from scipy import ndimage, signal
 
 Floats = NDArray[np.float64]
 
@@ -54,20 +54,26 @@ def high_pass(fs_hz: float, cut_hz: float, order: int = 1) -> RunningFilter:
     return RunningFilter(*signal.butter(order, cut_hz, "highpass", fs=fs_hz))
 
 
+def band_pass(fs_hz: float, low_hz: float, high_hz: float, order: int = 2) -> RunningFilter:
+    """Return a Butterworth band-pass."""
+    return RunningFilter(*signal.butter(order, (low_hz, min(high_hz, 0.45 * fs_hz)), "bandpass", fs=fs_hz))
+
+
 def band_slope(fs_hz: float, low_hz: float, high_hz: float) -> RunningFilter:
     """Return a Butterworth band-pass of order 2 followed by the derivative (per second): what rises steeply in a band."""
-    b, a = signal.butter(2, (low_hz, min(high_hz, 0.45 * fs_hz)), "bandpass", fs=fs_hz)
-    return RunningFilter(np.convolve(b, (fs_hz, -fs_hz)), np.append(a, 0.0))
+    band = band_pass(fs_hz, low_hz, high_hz)
+    return RunningFilter(np.convolve(band.b, (fs_hz, -fs_hz)), np.append(band.a, 0.0))
 
 
 class SpikeFilter:
-    """Running median over 2k + 1 samples, 2k + 1 samples ≥ twice 2 ms: what is narrower than a pacing pulse is gone.
+    """Running median over 2k + 1 samples: pacing pulses up to 2 ms are gone, whichever samples they fall on.
 
-    Delay: k samples. It starts as if the first sample had always been there.
+    k is a sample more than such a pulse fills, but the window stays below 14 ms (3 samples at least) for the QRS'
+    sake. Delay: k samples. It starts as if the first sample had always been there.
     """
 
-    def __init__(self, fs_hz: float, widest_s: float = 0.0022) -> None:
-        self.delay = max(1, int(np.ceil(widest_s * fs_hz)))
+    def __init__(self, fs_hz: float, widest_s: float = 0.002) -> None:
+        self.delay = max(1, min(int(np.ceil(widest_s * fs_hz)) + 1, int(0.007 * fs_hz)))
         self._last: Floats | None = None
 
     def push(self, x: Floats) -> Floats:
@@ -79,12 +85,17 @@ class SpikeFilter:
         y = np.concatenate((past, x))
         self._last = y[-2 * k :]
         if k == 1:
-            low, high = np.minimum(y[:-2], y[1:-1]), np.maximum(y[:-2], y[1:-1])
-            return np.asarray(np.maximum(low, np.minimum(high, y[2:])))
-        from scipy import ndimage  # noqa: PLC0415 - only fast instruments need it
-
+            return _median_of_3(y[:-2], y[1:-1], y[2:])
+        if k == 2:
+            low, high = np.minimum(y[1:], y[:-1]), np.maximum(y[1:], y[:-1])
+            return _median_of_3(np.maximum(low[:-3], low[3:]), y[2:-2], np.minimum(high[:-3], high[3:]))
         return np.asarray(ndimage.median_filter(y, 2 * k + 1)[k:-k])
 
     def restart(self) -> None:
         """Start again from the next sample."""
         self._last = None
+
+
+def _median_of_3(a: Floats, b: Floats, c: Floats) -> Floats:
+    low, high = np.minimum(a, b), np.maximum(a, b)
+    return np.asarray(np.maximum(low, np.minimum(high, c)))

@@ -30,7 +30,7 @@ class HeartRate:
             self._follow()
         self._last = time_s
 
-    def skip(self) -> None:
+    def interrupt(self) -> None:
         """The signal was interrupted: the next beat's RR interval is unknown."""
         self._last = None
 

@@ -27,6 +27,7 @@ N_DYNAMIC = 31
 REFRACTORY_S = 0.15
 LATE_RR = 1.4  # a pause of so many RR intervals is searched
 LATE_AFTER_S = 0.3  # when a candidate at its end has had the time to be confirmed
+LATEST_PAUSE_S = 3.9  # or so many seconds, so that silence is told after it
 LATE_LOG_ODDS = -1.5  # what a candidate must have to come back
 LEAST_LOG_ODDS = 0.0
 FIRST_RR_S = 0.8
@@ -158,9 +159,9 @@ class Decision:
 
     def search_back(self, now: int) -> list[Beat]:
         """Give the best rejected candidate, when sample `now` ends a pause and it is good enough."""
-        if self.last is None or now - self.last < (LATE_RR * self._typical_rr + LATE_AFTER_S) * self.fs_hz:
+        if self.last is None or self._rival < LATE_LOG_ODDS:
             return []
-        if self._rival < LATE_LOG_ODDS:
+        if now - self.last < min(LATE_RR * self._typical_rr + LATE_AFTER_S, LATEST_PAUSE_S) * self.fs_hz:
             return []
         odds, r, a, b, patch = max(self._rejected, key=itemgetter(0))
         later = [one for one in self._rejected if one[1] > r + 0.2 * self.fs_hz]

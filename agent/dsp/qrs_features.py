@@ -73,7 +73,7 @@ class QrsFrontEnd:
         self._wave = low_pass(fs_hz, 35.0)
         self._bands = (band_slope(fs_hz, 6.0, 24.0), band_slope(fs_hz, 16.0, 45.0))
         self._smooth: RunningFilter = low_pass(fs_hz, 5.0, 3)
-        self._confirm = round(CONFIRM_S * fs_hz)
+        self.confirm = round(CONFIRM_S * fs_hz)
         self._memory = round(MEMORY_S * fs_hz)
         self._rows = np.zeros((4, 4 * self._memory))  # low-passed wave, slope wave A, envelopes A and B
         self._at = 0  # sample of column 0
@@ -81,7 +81,7 @@ class QrsFrontEnd:
         self._done = 0  # columns searched for candidates
         self._clear(0)
         self._delay_wave, self._delay_slope, self._delay_a = self._measure_delays()
-        self.delay_s = (self._delay_a + self._confirm) / fs_hz
+        self.delay_s = (self._delay_a + self.confirm) / fs_hz
         around = self._samples(_AROUND_S)
         self._around, self._past = around, self._samples(_PAST_S)
         self._near = self._samples(0.01 * np.arange(-7, 3))
@@ -129,7 +129,7 @@ class QrsFrontEnd:
 
     def _make_room(self, n: int) -> None:
         """Move the past to the front, in a larger store when a block needs it."""
-        keep = self._memory + self._confirm + 2
+        keep = self._memory + self.confirm + 2
         first = max(0, self._end - keep)
         kept = self._rows[:, first : self._end].copy()
         width = max(self._rows.shape[1], keep + n)
@@ -159,7 +159,7 @@ class QrsFrontEnd:
         return delays[0] - n // 3, delays[1] - n // 3, delays[2] - n // 3
 
     def _candidates(self) -> Candidates | None:
-        first, stop = self._done, self._end - self._confirm
+        first, stop = self._done, self._end - self.confirm
         if stop <= first:
             return None
         self._done = stop
@@ -170,7 +170,7 @@ class QrsFrontEnd:
             return None
         peaks += first
         peaks = peaks[a[peaks] > LEAST_SLOPE_MV_PER_S]
-        w = self._confirm
+        w = self.confirm
         window = a[peaks[:, None] + np.arange(-w, w + 1)]
         height = a[peaks]
         highest = (window[:, :w].max(axis=1, initial=0.0) < height) & (window[:, w:].max(axis=1, initial=0.0) <= height)
