@@ -281,6 +281,7 @@ class Agent:
             elif action is Action.OPEN:
                 visit = Visit(secrets.token_bytes(16), f"{secrets.randbelow(10_000):04d}", self._clock.now_ns())
                 self._recorder.open_visit(visit, resumed=False)
+                self._recorder.add(self._instruments.states())  # what each announced before there was a visit
                 self._listening = self._config.bag.demo
         self._show_visit()
 

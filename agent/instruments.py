@@ -89,6 +89,11 @@ class Instruments:
         if event.state is not None:
             self._states[event.instrument] = event.state
 
+    def states(self) -> list[InstrumentEvent]:
+        """Where each instrument stands now, as events."""
+        now = self._now_ns()
+        return [InstrumentEvent(key, now, state) for key, state in self._states.items()]
+
     def status(self) -> dict[str, dict[str, Any]]:
         """Each instrument's state and what its supervisor went through."""
         return {

@@ -24,6 +24,7 @@ from agent.model import Analysis, ChainStage, Floats, SampleBlock, Signal, Strea
 
 Shown = Trace | Analysis
 MAINS_HZ = 50.0
+MV_PER = {"V": 1e3, "mV": 1.0, "uV": 1e-3}
 
 
 class Chain(Protocol):
@@ -65,6 +66,7 @@ class EcgChain(_Shape):
         super().__init__(stream, self._filter.delay_s, analyse=analyse)
         self._rpeaks = RPeakDetector(fs_hz=stream.fs_hz)
         self._quality = EcgQuality(fs_hz=stream.fs_hz)
+        self._mv = MV_PER[stream.unit]  # the stages think in mV, an instrument may count in uV
 
     @staticmethod
     def describe(stream: Stream) -> tuple[ChainStage, ...]:
@@ -75,10 +77,11 @@ class EcgChain(_Shape):
 
     def push(self, x: Floats, t_ns: int) -> list[Shown]:
         """See Chain."""
-        shown = self._trace(self._filter.push(x), x.size, t_ns)
+        mv = x * self._mv
+        shown = self._trace(self._filter.push(mv) / self._mv, x.size, t_ns)
         if self._analyse:
-            beats = self._rpeaks.push(x)
-            quality = self._quality.push(x)
+            beats = self._rpeaks.push(mv)
+            quality = self._quality.push(mv)
             events = [*self._rpeaks.events(), *self._quality.events()]
             shown.append(
                 Analysis(
