@@ -71,9 +71,9 @@ class EcgChain(_Shape):
     @staticmethod
     def describe(stream: Stream) -> tuple[ChainStage, ...]:
         """As the birth record says it."""
-        return (
-            _stage("EcgFilter", f"monitor 0.5-40 Hz, mains {MAINS_HZ:g} Hz", EcgFilter(fs_hz=stream.fs_hz).delay_s),
-        )
+        ours = EcgFilter(fs_hz=stream.fs_hz, mode="monitor", mains_hz=MAINS_HZ)
+        low, high = ours.band_hz
+        return (_stage("EcgFilter", f"mode=monitor band_hz={low:g}-{high:g} mains_hz={MAINS_HZ:g}", ours.delay_s),)
 
     def push(self, x: Floats, t_ns: int) -> list[Shown]:
         """See Chain."""
