@@ -36,18 +36,24 @@ _NEAR, _FAR, _PRIOR = 2, 10, 7  # scale = 2 * last two + last ten + 7 * base
 _CENTRE = 320  # the scale sum of a residual magnitude of 1
 _LOWEST = 11  # table 0 stands for a magnitude of 2 ** (-_LOWEST / _STEPS)
 _PEEK = 12  # bits of the longest code
-_ESCAPE_BITS = 5  # length of what exceeds a table, then its bits below the leading one
-LARGEST = 1 << 31  # no residual at or above it is coded: raw samples are smaller
+_ESCAPE_BITS = 6  # length of what exceeds a table, then its bits below the leading one
+LARGEST = 1 << 40  # no residual at or above it is coded
 
 
 def _eighth_root(value: int) -> int:
     return isqrt(isqrt(isqrt(value)))
 
 
-_EDGES = [_eighth_root(_CENTRE**8 << 2 * q >> 2 * _LOWEST + 1) for q in range(1, 160)]
+_EDGES = [_eighth_root(_CENTRE**8 << 2 * q >> 2 * _LOWEST + 1) for q in range(1, 180)]
 _EDGE_ARRAY = np.array(_EDGES, np.int64)
 _BASE = [isqrt(1 << b + 4) for b in range(BASES)]
 _BASE_ARRAY = np.array(_BASE, np.int64)
+
+
+def rough_bits(residuals: Ints) -> Ints:
+    """Return the sum of the magnitudes' bit lengths over the last axis: enough to compare predictors by."""
+    total: Ints = np.frexp(np.abs(residuals))[1].sum(axis=-1)
+    return total
 
 
 def bases(residuals: Ints) -> Ints:
@@ -136,7 +142,7 @@ def _lookups() -> list[list[int]]:
 
 
 def fields(residuals: Ints, bases: Ints) -> tuple[Ints, Ints]:
-    """Return the bit fields (values, widths), each (rows, n), of residuals (rows, n) below 2**31 in magnitude."""
+    """Return the bit fields (values, widths), each (rows, n), of residuals (rows, n) below 2**40 in magnitude."""
     magnitude = np.abs(residuals)
     scales = _scales(magnitude * _UNIT, _BASE_ARRAY[bases])
     q = np.searchsorted(_EDGE_ARRAY, scales, side="right")
@@ -151,7 +157,7 @@ def fields(residuals: Ints, bases: Ints) -> tuple[Ints, Ints]:
     escaped = np.nonzero(excess >= 0)
     if escaped[0].size:
         more = excess[escaped] + 1
-        length = np.frexp(more.astype(np.float64))[1] - 1  # exact: more < 2**33
+        length = np.frexp(more.astype(np.float64))[1].astype(np.int64) - 1  # exact: more < 2**53
         values[escaped] = (values[escaped] << _ESCAPE_BITS | length) << length | more - (1 << length)
         widths[escaped] += _ESCAPE_BITS + length
     values = values << shift | folded & (1 << shift) - 1

@@ -31,9 +31,12 @@ INT32_MIN, INT32_MAX = -(1 << 31), (1 << 31) - 1
 MAX_ORDER = 31
 MAX_SHIFT = 15
 _MAX_COEF_BITS = 18  # folded
+_OWN_ORDER = 8
+_TONAL_SHIFT = 6
 _FIT_ORDERS = (2, 6, 12)
 _FIT_SHIFTS = (5, 6, 8, 10, 12, 15)
 _FIT_ROUNDS = 6
+_FIT_LEAST = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +72,16 @@ class Filter:
     def fields(self) -> list[Field]:
         """Order, shift, then each coefficient in the Exp-Golomb code that suits them best."""
         folded = [fold(c) for c in self.coefs]
-        k = min(range(16), key=lambda k: sum(2 * ((u >> k) + 1).bit_length() + k for u in folded))
+        k = min((sum(folded) // max(len(folded), 1)).bit_length(), 15)
         out = [(len(folded), 5), (self.shift, 4), (k, 4)]
         for u in folded:
             high = (u >> k) + 1
             out += [(high, 2 * high.bit_length() - 1), (u & (1 << k) - 1, k)]
         return out
+
+    def gain(self) -> int:
+        """Return how many times larger than the largest difference a residual can be, at most."""
+        return 2 + (sum(map(abs, self.coefs)) >> self.shift)
 
     @classmethod
     def read(cls, bits: BitReader) -> Self:
@@ -115,14 +122,14 @@ class Predictor:
         places are those with the fewest bits over `past`, the predictor's own bytes counted.
         """
         x = np.asarray(past, np.int64)
-        if x.size < 2 * max(_FIT_ORDERS):
+        if x.size < _FIT_LEAST:
             raise ValueError(f"{x.size} samples are too few to fit a predictor")
         d = np.diff(x)
         level = int(np.median(x))
         best: tuple[float, Self] | None = None
         for order in _FIT_ORDERS:
             coefs = _likeliest(d.astype(np.float64), order)
-            filters = [Filter(_rounded(coefs, shift), shift) for shift in _FIT_SHIFTS]
+            filters = [Filter(_rounded(coefs.tolist(), shift), shift) for shift in _FIT_SHIFTS]
             residuals = np.stack([f.residuals(d) for f in filters])
             bases = entropy.bases(residuals)
             bits = entropy.fields(np.clip(residuals, 1 - entropy.LARGEST, entropy.LARGEST - 1), bases)[1].sum(axis=1)
@@ -149,9 +156,9 @@ class Predictor:
         return found
 
 
-def _rounded(coefs: Floats, shift: int) -> tuple[int, ...]:
+def _rounded(coefs: Sequence[float], shift: int) -> tuple[int, ...]:
     limit = (1 << _MAX_COEF_BITS - 1) - 1
-    return tuple(max(-limit, min(limit, round(c * (1 << shift)))) for c in coefs.tolist())
+    return tuple(max(-limit, min(limit, round(c * (1 << shift)))) for c in coefs)
 
 
 def _likeliest(d: Floats, order: int) -> Floats:
@@ -170,28 +177,64 @@ def _likeliest(d: Floats, order: int) -> Floats:
     return coefs
 
 
-def fit_block(differences: Ints, order: int, shift: int) -> Filter | None:
-    """Least squares over one block's differences (n,), in exact integers; None when it has no answer."""
-    size = int(np.abs(differences).max())
-    d = differences >> max(size.bit_length() - 20, 0)
-    if d.size < 3 * order:
+def fit_block(differences: Ints) -> Filter | None:
+    """The filter fitted to one block's differences (n,) by least squares; None when it would be worth nothing.
+
+    The same on every machine: sums of products are whole numbers that float64 holds exactly in any order, and the
+    elimination is plain Python floats, one IEEE 754 operation after the other.
+    """
+    n = differences.size
+    if n < 4 * _OWN_ORDER:
         return None
-    windows = sliding_window_view(d, order + 1)[:, ::-1]
-    gram = (windows[:, 1:].T @ windows).tolist()
-    for j in range(order):
-        gram[j][j + 1] += d.size >> 3 or 1
-    # Bareiss: elimination without fractions; the last pivot is the determinant
-    previous = 1
-    for p in range(order):
-        pivot = gram[p][p + 1]
-        if pivot <= 0:
-            return None
-        for i in range(order):
-            if i == p:
-                continue
-            row, factor = gram[i], gram[i][p + 1]
-            gram[i] = [(a * pivot - b * factor) // previous for a, b in zip(row, gram[p], strict=True)]
-        previous = pivot
-    limit = (1 << _MAX_COEF_BITS - 1) - 1
-    found = tuple((2 * (row[0] << shift) + previous) // (2 * previous) for row in gram)
-    return Filter(found, shift) if all(abs(c) <= limit for c in found) else None
+    places = (53 - n.bit_length()) // 2
+    size = int(np.abs(differences).max()).bit_length()
+    lags, rows = _products((differences >> max(size - places, 0)).astype(np.float64), _OWN_ORDER)
+    if not lags[0]:
+        return None
+    for j, row in enumerate(rows):
+        row[j] += n / 8  # as if a little noise were on it: no pivot is 0
+    _eliminate(rows)
+    filters = [_places(_substitute(rows, _OWN_ORDER), lags)]
+    if filters[0].shift < _TONAL_SHIFT:
+        return filters[0]
+    # A pure tone or a periodic pattern: fewer or shorter coefficients may say the same.
+    filters += [_places(_substitute(rows, 2), lags), Filter(_rounded(_substitute(rows, _OWN_ORDER), 1), 1)]
+    rough = entropy.rough_bits(np.stack([filter_.residuals(differences) for filter_ in filters])).tolist()
+    costs = [bits + sum(width for _, width in filter_.fields()) for bits, filter_ in zip(rough, filters, strict=True)]
+    return filters[costs.index(min(costs))]
+
+
+def _places(coefs: list[float], lags: list[float]) -> Filter:
+    """Round `coefs` to as few binary places as add about a 16th to the power that they leave of lags[0]."""
+    left = max(lags[0] - sum(map(mul, coefs, lags[1:])), lags[0] * 2.0**-25)
+    shift = min((int(3 * len(coefs) * lags[0] / left).bit_length() + 1) // 2, MAX_SHIFT)
+    return Filter(_rounded(coefs, shift), shift)
+
+
+def _products(d: Floats, order: int) -> tuple[list[float], list[list[float]]]:
+    """Sums over t = order..n-1 of d[t] * d[t-j], j = 0..order; rows of d[t-i] * d[t-j], j = 1..order and 0."""
+    lags = np.correlate(d, d[order:])[::-1].tolist()
+    head, tail = d[:order][::-1].tolist(), d[-order:][::-1].tolist()
+    rows = []
+    above = lags
+    for i in range(order):
+        above = [lags[i + 1], *(a + head[i] * h - tail[i] * t for a, h, t in zip(above, head, tail, strict=False))]
+        rows.append([*above[1:], lags[i + 1]])
+    return lags, rows
+
+
+def _eliminate(rows: list[list[float]]) -> None:
+    """Make symmetric positive equations, whose last column is the right side, triangular."""
+    for p, above in enumerate(rows):
+        for i in range(p + 1, len(rows)):
+            factor = rows[i][p] / above[p]
+            rows[i] = [a - factor * b for a, b in zip(rows[i], above, strict=True)]
+
+
+def _substitute(rows: list[list[float]], order: int) -> list[float]:
+    """Solve the first `order` of triangular equations in as many unknowns."""
+    out: list[float] = []
+    for p in range(order - 1, -1, -1):
+        row = rows[p]
+        out.insert(0, (row[-1] - sum(map(mul, row[p + 1 : order], out))) / row[p])
+    return out
