@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from agent.control import ask
-from agent.drivers.simulated import transport
+from agent.drivers.simulated import BLE_ADDRESSES, transport
 from agent.drivers.simulated import where as places
 from agent.errors import StateError
 from hub.nats import BrokerFiles, NatsServer, die_with_parent, free_port, write_config
@@ -94,7 +94,13 @@ class World:
     """All of it, in one folder."""
 
     def __init__(
-        self, folder: Path, *, seed: int = 1, nurse_port: int | None = None, doctor_port: int | None = None
+        self,
+        folder: Path,
+        *,
+        seed: int = 1,
+        nurse_port: int | None = None,
+        doctor_port: int | None = None,
+        radio: bool = True,
     ) -> None:
         self.folder = folder.resolve()
         self.config = self.folder / "bag.toml"
@@ -103,6 +109,7 @@ class World:
         self.hub_dir = self.folder / "hub"
         self.nurse_port = nurse_port
         self.doctor_port = doctor_port
+        self._radio = radio
         self._broker_port = free_port()
         keys = self.folder / "keys"
         files = BrokerFiles(
@@ -161,6 +168,8 @@ class World:
             "[radio]", 'backend = "bumble"', f'transport = "{transport(sim)}"',
         ]  # fmt: skip
         for key, where in places(sim).items():
+            if key in BLE_ADDRESSES and not self._radio:
+                continue
             lines += ["[[instrument]]", f'key = "{key}"', f'where = "{where}"']
         self.config.write_text("\n".join(lines) + "\n")
 
