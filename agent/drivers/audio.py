@@ -82,7 +82,7 @@ class SoundDriver:
 
     async def run(self, sink: Sink) -> None:
         """Open the source, hand on its sound."""
-        announcer = Announcer(self.instrument.key, sink, self._now_ns)
+        announcer = Announcer(self.instrument.key, sink, self._now_ns, period_s=PERIOD_S)
         announcer.state(InstrumentState.CONNECTING)
         await self._source.open()
         self.decoder.resume()
@@ -91,7 +91,7 @@ class SoundDriver:
         reading = asyncio.create_task(self._read(announcer), name=f"{self.instrument.key} read")
         reading.add_done_callback(lambda _: None if ended.done() else ended.set_result("source ended"))
         try:
-            await announcer.watch(ended, PERIOD_S)
+            await announcer.watch(ended)
         except InstrumentError:
             if reading.done() and not reading.cancelled():
                 reading.result()  # its own error says more

@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NoReturn, Protocol
+from typing import NoReturn, Protocol, runtime_checkable
 
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Gap, Instrument, InstrumentEvent, InstrumentState, Reading, SampleBlock, Scan, Stream
@@ -56,6 +56,14 @@ class Decoder(Protocol):
         """A new link follows a lost one: forget the cut frame, let the next samples open with a Gap."""
 
 
+@runtime_checkable
+class Asking(Protocol):
+    """A decoder whose instrument must be asked: what to write, and where, once connected."""
+
+    def commands(self) -> tuple[tuple[str, bytes], ...]:
+        """Channel and bytes of each command, in order."""
+
+
 class Driver(Protocol):
     """An instrument at work: runs until cancelled; raises InstrumentError when its link is gone."""
 
@@ -70,11 +78,15 @@ class Driver(Protocol):
 
 
 class Announcer:
-    """What drivers of every transport share: hands items on, says state changes once, notices silence."""
+    """What drivers of every transport share: hands items on, says state changes once, notices silence.
 
-    def __init__(self, key: str, sink: Sink, now_ns: NowNs = boot_ns) -> None:
+    `period_s`: how often the instrument speaks; None when it may be silent for ever.
+    """
+
+    def __init__(self, key: str, sink: Sink, now_ns: NowNs = boot_ns, *, period_s: float | None = None) -> None:
         self._key = key
         self._sink = sink
+        self._period_s = period_s
         self._now_ns = now_ns
         self._state: InstrumentState | None = None
         self._heard_s = 0.0
@@ -90,21 +102,18 @@ class Announcer:
         self._sink(InstrumentEvent(self._key, self._now_ns(), what=what, detail=detail))
 
     def items(self, items: Iterable[Item]) -> None:
-        """Hand on what a decoder gave; the first samples mean MEASURING."""
+        """Hand on what a decoder gave; samples, or readings of one that speaks by itself, mean MEASURING."""
         for item in items:
             self._heard_s = asyncio.get_running_loop().time()
-            if isinstance(item, SampleBlock):
+            if isinstance(item, SampleBlock) or (self._period_s is not None and isinstance(item, Reading)):
                 self.state(InstrumentState.MEASURING)
             self._sink(item)
 
-    async def watch(self, ended: asyncio.Future[str], period_s: float | None) -> NoReturn:
-        """Raise InstrumentError once `ended` says why the link is gone, or after too long a silence.
-
-        `period_s`: how often the instrument speaks; None when it may be silent for ever.
-        """
+    async def watch(self, ended: asyncio.Future[str]) -> NoReturn:
+        """Raise InstrumentError once `ended` says why the link is gone, or after too long a silence."""
         loop = asyncio.get_running_loop()
         self._heard_s = loop.time()
-        limit_s = silence_limit_s(period_s) if period_s is not None else None
+        limit_s = silence_limit_s(self._period_s) if self._period_s is not None else None
         left_s = limit_s
         while not (await asyncio.wait((ended,), timeout=left_s))[0]:
             if limit_s is not None:

@@ -23,7 +23,7 @@ from bleak.backends.service import BleakGATTService, BleakGATTServiceCollection
 from bleak.exc import BleakError
 from bleak_retry_connector import BleakClientWithServiceCache, establish_connection
 
-from agent.drivers.base import Announcer, Decoder, NowNs, Sink, boot_ns
+from agent.drivers.base import Announcer, Asking, Decoder, NowNs, Sink, boot_ns
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Instrument, InstrumentState, Stream
 
@@ -225,7 +225,7 @@ class BleDriver:
 
     async def run(self, sink: Sink) -> None:
         """Find, connect, subscribe, hand on; an episodic instrument again and again."""
-        announcer = Announcer(self.instrument.key, sink, self._now_ns)
+        announcer = Announcer(self.instrument.key, sink, self._now_ns, period_s=self._profile.period_s)
         if not self._profile.episodic:
             announcer.state(InstrumentState.CONNECTING)
             await self._session(await self._found(), announcer)
@@ -262,7 +262,7 @@ class BleDriver:
             streaming = self._radio.streaming() if self._profile.period_s else contextlib.nullcontext()
             try:
                 with streaming:
-                    await announcer.watch(ended, self._profile.period_s)
+                    await announcer.watch(ended)
             finally:
                 asking.cancel()
                 await asyncio.gather(asking, return_exceptions=True)
@@ -286,7 +286,8 @@ class BleDriver:
                 continue
             async with _mapped(f"subscribe {channel}", OPERATION_S):
                 await client.start_notify(uuid(channel), receiver(channel))
-        for channel, command in self._profile.write:
+        asked = self.decoder.commands() if isinstance(self.decoder, Asking) else ()
+        for channel, command in (*self._profile.write, *asked):
             async with _mapped(f"write {channel}", OPERATION_S):
                 await client.write_gatt_char(uuid(channel), command, response=True)
 

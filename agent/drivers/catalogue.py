@@ -3,6 +3,7 @@
 Importing this file imports no radio, no port and no sound card: `open_driver` does, for the transport it needs.
 """
 
+import functools
 import importlib
 from dataclasses import dataclass
 from enum import Enum
@@ -41,9 +42,9 @@ class Match:
 class Row:
     """One kind of instrument.
 
-    `decoder` is "module:class", imported when opened; `site` the lead's or sensor site's name as screens print it;
-    `ce_class` the medical CE class or "Non clinique"; `multi_patient`: its maker allows several patients;
-    `essential`: a bag without it is not lendable; `tip` a key of display/fr.toml.
+    `decoder` is "module:class", imported when opened and given `options`; `site` the lead's or sensor site's name as
+    screens print it; `ce_class` the medical CE class, "IVD" or "Non clinique"; `multi_patient`: its maker allows
+    several patients; `essential`: a bag without it is not lendable; `tip` a key of display/fr.toml.
     `period_s`: how often it speaks by itself, None when it may be silent for ever.
     """
 
@@ -63,11 +64,24 @@ class Row:
     baud: int = 115200
     parity: str = "N"
     start: bytes = b""
+    repeat: bytes = b""
     notify: tuple[str, ...] = ()
     read: tuple[str, ...] = ()
     write: tuple[tuple[str, bytes], ...] = ()
     episodic: bool = False
+    options: tuple[tuple[str, float], ...] = ()
 
+
+# What oximeters share; a row may say otherwise.
+_oximeter = functools.partial(
+    Row,
+    site="doigt",
+    ce_class="IIb",
+    multi_patient=True,
+    essential=False,
+    kinds=(Kind.SPO2, Kind.PULSE_RATE),
+    tip="tip_finger_warm_still",
+)
 
 ROWS = (
     Row(
@@ -86,19 +100,14 @@ ROWS = (
         notify=("2a35", "2a36"),
         episodic=True,
     ),
-    Row(
+    _oximeter(
         key="berry-bm1000",
         model="BM1000",
         maker="Shanghai Berry",
         transport=Transport.BLE,
         decoder="agent.drivers.berry:BciDecoder",
         match=Match(radio_name=("BerryMed",), service="49535343-fe7d-4ae5-8fa9-9fafd205e455"),
-        site="doigt",
-        ce_class="IIb",
-        multi_patient=True,
         essential=True,
-        kinds=(Kind.SPO2, Kind.PULSE_RATE),
-        tip="tip_finger_warm_still",
         period_s=0.04,
         notify=("49535343-1e4d-4bd9-ba61-23c647249616",),
     ),
@@ -163,6 +172,177 @@ ROWS = (
         kinds=(),
         tip="tip_scan_badge",
     ),
+    _oximeter(
+        key="nonin-xpod",
+        model="Xpod 3012 / OEM III (data format 7)",
+        maker="Nonin",
+        transport=Transport.SERIAL,
+        decoder="agent.drivers.nonin:NoninDecoder",
+        match=Match(by_id=("Nonin", "FTDI_FT232R")),
+        period_s=1 / 3,
+        baud=9600,
+        start=bytes.fromhex("02 70 02 02 07 03"),
+        options=(("wide", True),),
+    ),
+    _oximeter(
+        key="nonin-df2",
+        model="8500 / 9600 and other modules of data format 2",
+        maker="Nonin",
+        transport=Transport.SERIAL,
+        decoder="agent.drivers.nonin:NoninDecoder",
+        match=Match(by_id=("Nonin", "FTDI_FT232R")),
+        period_s=1 / 3,
+        baud=9600,
+        start=bytes.fromhex("02 70 02 02 02 03"),
+        options=(("wide", False),),
+    ),
+    _oximeter(
+        key="nonin-spot",
+        model="Onyx II 9560 and others of data format 13",
+        maker="Nonin",
+        transport=Transport.SERIAL,
+        decoder="agent.drivers.nonin:NoninSpotDecoder",
+        match=Match(by_id=("Nonin",)),
+        baud=9600,
+        start=bytes.fromhex("02 70 02 02 0d 03"),
+    ),
+    _oximeter(
+        key="nonin-3150",
+        model="WristOx2 3150 BLE",
+        maker="Nonin",
+        transport=Transport.BLE,
+        decoder="agent.drivers.nonin3150:Nonin3150Decoder",
+        match=Match(radio_name=("Nonin3150_",), service="46a970e0-0d5f-11e2-8b5e-0002a5d5c51b"),
+        essential=True,
+        kinds=(Kind.SPO2, Kind.PULSE_RATE, Kind.PERFUSION_INDEX),
+        period_s=1.0,
+        notify=("ec0a883a-4d24-11e7-b114-b2f933d5fe66", "0aad7ea0-0d60-11e2-8e3c-0002a5d5c51b"),
+    ),
+    _oximeter(
+        key="contec-cms50-5byte",
+        model="CMS50D / CMS60 (5-byte protocol)",
+        maker="Contec",
+        transport=Transport.SERIAL,
+        decoder="agent.drivers.berry:BciDecoder",
+        match=Match(by_id=("Silicon_Labs_CP2102",)),
+        period_s=1 / 60,
+        baud=19200,
+        parity="O",
+        options=(("fs_hz", 60.0),),
+    ),
+    _oximeter(
+        key="contec-cms50-9byte",
+        model="CMS50D+ / E / F, firmware 4.6 and later",
+        maker="Contec",
+        transport=Transport.SERIAL,
+        decoder="agent.drivers.contec:ContecDecoder",
+        match=Match(by_id=("Silicon_Labs_CP2102",)),
+        period_s=1 / 60,
+        start=bytes.fromhex("7d 81 a1 80 80 80 80 80 80"),
+        repeat=bytes.fromhex("7d 81 af 80 80 80 80 80 80 7d 81 a1 80 80 80 80 80 80"),
+    ),
+    _oximeter(
+        key="plx-oximeter",
+        model="any oximeter of the PLX profile",
+        maker="any",
+        transport=Transport.BLE,
+        decoder="agent.drivers.gatt.pulse_oximeter:PulseOximeterDecoder",
+        match=Match(service="1822"),
+        kinds=(Kind.SPO2, Kind.PULSE_RATE, Kind.PERFUSION_INDEX),
+        notify=("2a5f", "2a5e"),
+        episodic=True,
+    ),
+    _oximeter(
+        key="masimo-ascii1",
+        model="Rad-5 / Rad-8 (ASCII 1)",
+        maker="Masimo",
+        transport=Transport.SERIAL,
+        decoder="agent.drivers.masimo:MasimoDecoder",
+        match=Match(by_id=("Prolific", "FTDI_FT232R")),
+        kinds=(Kind.SPO2, Kind.PULSE_RATE, Kind.PERFUSION_INDEX),
+        period_s=1.0,
+        baud=9600,
+    ),
+    Row(
+        key="heart-rate-strap",
+        model="any strap of the Heart Rate profile",
+        maker="any",
+        transport=Transport.BLE,
+        decoder="agent.drivers.gatt.heart_rate:HeartRateDecoder",
+        match=Match(service="180d"),
+        site="thorax",
+        ce_class=NOT_CLINICAL,
+        multi_patient=False,
+        essential=False,
+        kinds=(Kind.HEART_RATE,),
+        tip="tip_strap_moist",
+        period_s=1.0,
+        notify=("2a37",),
+    ),
+    Row(
+        key="polar-h10",
+        model="H10",
+        maker="Polar",
+        transport=Transport.BLE,
+        decoder="agent.drivers.polar:PolarDecoder",
+        match=Match(radio_name=("Polar H10",), service="fb005c80-02e7-f387-1cad-8acd2d8df0c8"),
+        site="dérivation non standard",
+        ce_class=NOT_CLINICAL,
+        multi_patient=False,
+        essential=False,
+        kinds=(),
+        tip="tip_strap_moist",
+        period_s=0.6,
+        notify=("fb005c81-02e7-f387-1cad-8acd2d8df0c8", "fb005c82-02e7-f387-1cad-8acd2d8df0c8"),
+        write=(("fb005c81-02e7-f387-1cad-8acd2d8df0c8", bytes.fromhex("02 00 00 01 82 00 01 01 0e 00")),),
+    ),
+    Row(
+        key="and-uc352ble",
+        model="UC-352BLE",
+        maker="A&D Medical",
+        transport=Transport.BLE,
+        decoder="agent.drivers.gatt.weight_scale:WeightScaleDecoder",
+        match=Match(radio_name=("A&D_UC-352",), service="181d"),
+        site=None,
+        ce_class=NOT_CLINICAL,
+        multi_patient=True,
+        essential=False,
+        kinds=(Kind.WEIGHT,),
+        tip="tip_scale_hard_floor",
+        notify=("2a9d",),
+        episodic=True,
+    ),
+    Row(
+        key="glucose-meter",
+        model="any meter of the Glucose profile (Accu-Chek Guide class)",
+        maker="any",
+        transport=Transport.BLE,
+        decoder="agent.drivers.gatt.glucose:GlucoseDecoder",
+        match=Match(radio_name=("meter+",), service="1808"),
+        site="doigt",
+        ce_class="IVD",
+        multi_patient=False,
+        essential=False,
+        kinds=(Kind.GLUCOSE,),
+        tip="tip_strip_blood",
+        notify=("2a18", "2a52"),
+        episodic=True,
+    ),
+    Row(
+        key="healthypi-5",
+        model="HealthyPi 5",
+        maker="ProtoCentral",
+        transport=Transport.SERIAL,
+        decoder="agent.drivers.healthypi5:HealthyPi5Decoder",
+        match=Match(by_id=("Protocentral", "HealthyPi")),
+        site="DI",
+        ce_class=NOT_CLINICAL,
+        multi_patient=True,
+        essential=False,
+        kinds=(Kind.HEART_RATE, Kind.RESPIRATION_RATE, Kind.SPO2, Kind.TEMPERATURE),
+        tip="tip_electrodes_moist",
+        period_s=0.064,
+    ),
 )
 
 CATALOGUE = {row.key: row for row in ROWS}
@@ -171,7 +351,7 @@ CATALOGUE = {row.key: row for row in ROWS}
 def decoder_for(row: Row) -> Decoder:
     """A new decoder for an instrument of this kind."""
     module, name = row.decoder.split(":")
-    return cast("Decoder", getattr(importlib.import_module(module), name)(row.key))
+    return cast("Decoder", getattr(importlib.import_module(module), name)(row.key, **dict(row.options)))
 
 
 def open_driver(key: str, where: str, *, radio: "Radio | None" = None, now_ns: NowNs = boot_ns) -> Driver:
@@ -191,7 +371,7 @@ def open_driver(key: str, where: str, *, radio: "Radio | None" = None, now_ns: N
 
             return SerialDriver(
                 instrument, where, decoder, baud=row.baud, parity=row.parity, period_s=row.period_s, start=row.start,
-                now_ns=now_ns,
+                repeat=row.repeat, now_ns=now_ns,
             )  # fmt: skip
         case Transport.BLE:
             from agent.drivers.ble import BleDriver, Profile  # noqa: PLC0415

@@ -1,6 +1,7 @@
 """Serial ports: the only importer of `serial`. One port, one driver, held exclusively, read by the event loop."""
 
 import asyncio
+import contextlib
 import os
 from pathlib import Path
 
@@ -18,7 +19,8 @@ class SerialDriver:
     """Owns the port at `path` (best under /dev/serial/by-id) and feeds `decoder` with what arrives.
 
     `period_s`: how often the instrument speaks, None when it may be silent for ever (a scanner). `start`: bytes that
-    make it speak. Waits `patience_s` for an absent port, then raises NOT_FOUND.
+    make it speak, `repeat` what must be said again every `repeat_s`. Waits `patience_s` for an absent port, then
+    raises NOT_FOUND.
     """
 
     def __init__(
@@ -31,6 +33,8 @@ class SerialDriver:
         parity: str = serial.PARITY_NONE,
         period_s: float | None = None,
         start: bytes = b"",
+        repeat: bytes = b"",
+        repeat_s: float = 10.0,
         patience_s: float = 30.0,
         now_ns: NowNs = boot_ns,
     ) -> None:
@@ -41,6 +45,8 @@ class SerialDriver:
         self._parity = parity
         self._period_s = period_s
         self._start = start
+        self._repeat = repeat
+        self._repeat_s = repeat_s
         self._patience_s = patience_s
         self._now_ns = now_ns
 
@@ -51,7 +57,7 @@ class SerialDriver:
 
     async def run(self, sink: Sink) -> None:
         """Wait for the port, open it, read until it is gone or silent for too long."""
-        announcer = Announcer(self.instrument.key, sink, self._now_ns)
+        announcer = Announcer(self.instrument.key, sink, self._now_ns, period_s=self._period_s)
         announcer.state(InstrumentState.CONNECTING)
         await self._present()
         port = self._open()
@@ -106,7 +112,17 @@ class SerialDriver:
                 ended.set_result(why)
 
         loop.add_reader(fd, readable)
+        repeating = asyncio.create_task(self._repeating(port), name=f"{self.instrument.key} keep-alive")
         try:
-            await announcer.watch(ended, self._period_s)
+            await announcer.watch(ended)
         finally:
             loop.remove_reader(fd)
+            repeating.cancel()
+            await asyncio.gather(repeating, return_exceptions=True)
+
+    async def _repeating(self, port: serial.Serial) -> None:
+        """Say again what keeps the instrument speaking; a port that takes no bytes ends in silence, which is seen."""
+        while self._repeat:
+            await asyncio.sleep(self._repeat_s)
+            with contextlib.suppress(OSError, serial.SerialException):
+                port.write(self._repeat)

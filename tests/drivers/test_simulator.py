@@ -136,6 +136,7 @@ def test_every_sample_and_reading_arrives_as_it_was_sent(simulator):
             began = time.monotonic()
             measuring = InstrumentState.MEASURING
             await until(lambda: len({i.instrument for i in agent.of(InstrumentEvent) if i.state is measuring}) == 3)
+            await until(lambda: len([i for i in agent.of(InstrumentEvent) if i.what == "battery"]) == 3)
             assert await agent.tell("scan BSC1:6BF+70790T9WJWG") == "ok"
             assert await agent.tell("bp 128 76 93") == "ok"
             assert await agent.tell("temperature 37.1") == "ok"

@@ -1,0 +1,141 @@
+# Ref: Bluetooth SIG, Glucose Service 1.0.1, 3.1-3.4 (Record Access Control Point); GATT Specification Supplement v9,
+# Glucose Measurement (0x2A18). 1 mol glucose = 180.156 g.
+"""Glucose meters: stored measurements, asked for by record number.
+
+A meter is lent from patient to patient: on a first meeting only its newest record is asked for, afterwards only what
+is newer than the last one seen. Every reading carries the meter's own time; whether it belongs to the open visit is
+for the visit to decide.
+"""
+
+from datetime import datetime, timedelta
+
+from agent.drivers.base import DecoderCounters, Item
+from agent.drivers.gatt.fields import Fields, TruncatedError
+from agent.drivers.ieee11073 import Decimal11073, Special
+from agent.drivers.readings import Readings
+from agent.model import InstrumentEvent, Kind, NoValue, ReadingQuality, Stream
+
+MEASUREMENT = "2a18"
+ACCESS = "2a52"
+
+OFFSET, CONCENTRATION, MOLAR, STATUS = 0x01, 0x02, 0x04, 0x08
+CONTROL_SOLUTION = 10
+SITES = {1: "doigt", 2: "autre site", 3: "lobe de l'oreille"}
+STATUS_WORDS = {
+    0: "battery_low",
+    1: "sensor_malfunction",
+    2: "sample_too_small",
+    3: "strip_inserted_wrong",
+    4: "wrong_strip",
+    5: "above_range",
+    6: "below_range",
+    7: "too_warm",
+    8: "too_cold",
+    9: "strip_pulled_early",
+    10: "fault",
+    11: "time_fault",
+}
+DOUBTFUL = {
+    "sensor_malfunction",
+    "sample_too_small",
+    "strip_inserted_wrong",
+    "wrong_strip",
+    "strip_pulled_early",
+    "fault",
+}
+MG_PER_DL_PER_MOL_PER_L = 18015.6
+
+REPORT, RESPONSE = 0x01, 0x06
+AT_LEAST, NEWEST = 0x03, 0x06
+BY_SEQUENCE = 0x01
+SUCCESS, NO_RECORDS = 0x01, 0x06
+
+
+class GlucoseDecoder:
+    """Decodes 2A18 and the answers of 2A52; `commands` asks for what has not been seen."""
+
+    def __init__(self, instrument: str) -> None:
+        self.counters = DecoderCounters()
+        self._instrument = instrument
+        self._readings = Readings(instrument, self.counters)
+        self._newest: int | None = None
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        """None."""
+        return ()
+
+    def resume(self) -> None:
+        """What was seen stays seen."""
+
+    def commands(self) -> tuple[tuple[str, bytes], ...]:
+        """What to write once connected: the newest record, or all after the newest one seen."""
+        if self._newest is None:
+            return ((ACCESS, bytes((REPORT, NEWEST))),)
+        following = self._newest + 1 & 0xFFFF
+        return ((ACCESS, bytes((REPORT, AT_LEAST, BY_SEQUENCE)) + following.to_bytes(2, "little")),)
+
+    def feed(self, channel: str, data: bytes, t_ns: int) -> list[Item]:
+        """Decode one value of characteristic `channel` (short UUID)."""
+        try:
+            if channel == MEASUREMENT:
+                return self._measurement(Fields(data), t_ns)
+            if channel == ACCESS:
+                return self._answer(data, t_ns)
+        except TruncatedError:
+            self.counters.damaged += 1
+            self.counters.skipped_bytes += len(data)
+        return []
+
+    def _answer(self, data: bytes, t_ns: int) -> list[Item]:
+        if data[:3] != bytes((RESPONSE, 0, REPORT)) or data[3:] in {bytes((SUCCESS,)), bytes((NO_RECORDS,))}:
+            return []
+        return [InstrumentEvent(self._instrument, t_ns, what="refused", detail=data.hex())]
+
+    def _measurement(self, fields: Fields, t_ns: int) -> list[Item]:
+        flags = fields.u8()
+        sequence = fields.u16()
+        base = fields.date_time()
+        offset_min = fields.s16() if flags & OFFSET else 0
+        number = fields.sfloat() if flags & CONCENTRATION else Special.NAN
+        sample = fields.u8() if flags & CONCENTRATION else 0
+        status = fields.u16() if flags & STATUS else 0
+        self.counters.frames += 1
+        self._newest = sequence
+        if sample & 0x0F == CONTROL_SOLUTION:
+            return [InstrumentEvent(self._instrument, t_ns, what="control_solution", detail=str(sequence))]
+        words = tuple(word for bit, word in STATUS_WORDS.items() if status >> bit & 1)
+        site = SITES.get(sample >> 4)
+        time = shifted(base, offset_min)
+        if isinstance(number, Special):
+            return [
+                self._readings.missing(
+                    Kind.GLUCOSE, t_ns, NoValue.INSTRUMENT, site=site, instrument_time=time, group=sequence,
+                    flags=(*words, number.value),
+                )
+            ]  # fmt: skip
+        quality = ReadingQuality.QUESTIONABLE if DOUBTFUL & set(words) else ReadingQuality.GOOD
+        mg_per_dl = in_mg_per_dl(number, molar=bool(flags & MOLAR))
+        return [
+            self._readings.value(
+                Kind.GLUCOSE, t_ns, mg_per_dl.mantissa, mg_per_dl.exponent, quality=quality, site=site,
+                instrument_time=time, group=sequence, flags=words,
+            )
+        ]  # fmt: skip
+
+
+def in_mg_per_dl(number: Decimal11073, *, molar: bool) -> Decimal11073:
+    """A concentration in kg/L (exactly) or mol/L (to whole mg/dL) as mg/dL."""
+    if molar:
+        return Decimal11073(round(float(number) * MG_PER_DL_PER_MOL_PER_L), 0)
+    return Decimal11073(number.mantissa, number.exponent + 5)
+
+
+def shifted(base: str | None, minutes: int) -> str | None:
+    """The meter's base time plus the user's offset; None when that is no time."""
+    if base is None:
+        return None
+    try:
+        return (datetime.fromisoformat(base) + timedelta(minutes=minutes)).isoformat()
+    except OverflowError:
+        return None
