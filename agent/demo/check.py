@@ -226,9 +226,9 @@ def _check_stream(verdict: Verdict, name: str, logged: Produced, stored: Stored)
     fs_hz = stored.fs_hz.get(name, 0.0)
     stretches = stored.stretches.get(name, [])
     if not stretches:
-        verdict.streams[name] = {"produced": len(produced), "stored": 0, "lost": len(produced)}
-        verdict.samples_produced += len(produced)
-        verdict.lost += len(produced)
+        lost = int(np.count_nonzero(given))  # an instrument that nobody listened to loses nothing
+        verdict.streams[name] = {"produced": len(produced), "stored": 0, "lost": lost}
+        verdict.lost += lost
         return
     lost = excused = held = 0
     first: int | None = None
