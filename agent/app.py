@@ -245,9 +245,8 @@ class Agent:
         while True:
             await asyncio.sleep(ANALYSE_S)
             blocks, self._blocks = self._blocks, []
-            for block in blocks:
-                for shown in self._chains.push(block):
-                    self._shown(shown)
+            for shown in self._chains.push_all(blocks):
+                self._shown(shown)
             self._progress_s = time.monotonic()
 
     def _shown(self, shown: Trace | Analysis) -> None:
