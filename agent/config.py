@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from agent.errors import ConfigError
+from agent.transport.topics import LONGEST_DEVICE, is_device
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +128,9 @@ def _table(kind: Any, table: object, where: str, faults: list[str]) -> object:
 def _sense(config: Config) -> list[str]:
     """What types cannot say."""
     faults = []
-    if not (config.bag.name and set(config.bag.name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")):
-        faults.append(f"bag.name: is {config.bag.name!r}, must be a-z, 0-9 and '-' (it is the certificate's name)")
+    if not is_device(config.bag.name):
+        must = f"1 to {LONGEST_DEVICE} of a-z, 0-9 and '-' (it is the certificate's name)"
+        faults.append(f"bag.name: is {config.bag.name!r}, must be {must}")
     for name, port in (("hub.port", config.hub.port), ("page.port", config.page.port)):
         if not 0 <= port <= 65535:
             faults.append(f"{name}: is {port}, must be 0 to 65535")

@@ -46,7 +46,7 @@ async def _answer(line: bytes, verbs: Mapping[str, Verb]) -> dict[str, Any]:
     try:
         asked = json.loads(line)
         verb = verbs[asked["do"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return {"ok": False, "why": f"not understood; known: {', '.join(sorted(verbs))}"}
     try:
         return {"ok": True, **await verb(asked)}
@@ -66,6 +66,8 @@ def ask(path: Path, what: Mapping[str, Any], *, timeout_s: float = 5.0) -> dict[
                 answer = json.loads(file.readline() or b"{}")
     except (OSError, ValueError) as error:
         raise StateError(f"no agent answers at {path}: {error}\nNext: systemctl status besace") from None
-    if not isinstance(answer, dict) or not answer.get("ok"):
+    if not isinstance(answer, dict):
+        answer = {}
+    if not answer.get("ok"):
         raise StateError(str(answer.get("why", "the agent gave no answer")))
     return answer

@@ -2,16 +2,19 @@
 
 SQLite, WAL, synchronous=FULL. A row's place is `epoch number << 32 | sequence`, one integer key, so rows come out in
 order and a cumulative receipt is one range delete. Deletes ride in the next commit. The epoch's last committed
-sequence is written in the same transaction as its rows. One thread owns the connection: fsync never runs in the loop.
+sequence is written in the same transaction as its rows; an epoch's header (row 0) stays for as long as the epoch has
+rows or runs. One thread owns the connection: fsync never runs in the loop.
+
+Every method raises StateError, and nothing else, when the disk refuses.
 """
 
 import asyncio
 import fcntl
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +24,8 @@ from agent.transport.epoch import OutRow
 from agent.transport.messages import EpochReceipt, PreviousEpoch
 
 T = TypeVar("T")
+CHAIN_BYTES = 8
+_CHAIN = "chain"
 _SEQ_BITS = 32
 _SEQ_MASK = (1 << _SEQ_BITS) - 1
 _SCHEMA = """
@@ -48,6 +53,7 @@ class Lock:
         except OSError:
             self._file.seek(0)
             holder = self._file.read().strip() or "unknown"
+            self._file.close()
             raise StateError(
                 f"another agent (process {holder}) already uses {state_dir}: two would mix two outboxes\n"
                 "Next: systemctl stop besace, or give this one another bag.state_dir"
@@ -78,29 +84,73 @@ class Outbox:
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
             self._db.executescript(_SCHEMA)
+            self._db.execute("INSERT OR IGNORE INTO kept VALUES (?, ?)", (_CHAIN, os.urandom(CHAIN_BYTES)))
+            self._numbers = self._read_numbers()
         except sqlite3.Error as error:
             raise StateError(
                 f"cannot use the outbox {path}: {error}\n"
                 "Next: besace doctor; a damaged outbox is set aside by hand, never erased"
             ) from None
-        self._numbers: dict[bytes, int] = dict(self._db.execute("SELECT epoch, no FROM epochs"))
+        self._begun = max(self._numbers.values(), default=0)
 
     def close(self) -> None:
         """Close the database; what was committed stays."""
         self._db.close()
 
+    @contextmanager
+    def _said(self, what: str) -> Iterator[None]:
+        """Turn the library's errors into ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise StateError(f"the outbox cannot be {what}: {error}\nNext: besace doctor") from None
+
+    def _read_numbers(self) -> dict[bytes, int]:
+        return dict(self._db.execute("SELECT epoch, no FROM epochs"))
+
+    def chain(self) -> bytes:
+        """Eight random bytes that name this outbox for as long as it exists."""
+        return self.kept(_CHAIN) or b""
+
+    def next_number(self) -> int:
+        """A number for the next epoch, above that of every epoch begun here; in memory, for any thread."""
+        self._begun += 1
+        return self._begun
+
     def previous(self) -> PreviousEpoch | None:
         """The newest epoch ever begun here and its last committed row."""
-        found = self._db.execute("SELECT epoch, committed FROM epochs ORDER BY no DESC LIMIT 1").fetchone()
+        with self._said("read"):
+            found = self._db.execute("SELECT epoch, committed FROM epochs ORDER BY no DESC LIMIT 1").fetchone()
         return PreviousEpoch(*found) if found else None
 
     def commit(
         self,
         rows: Sequence[OutRow] = (),
-        receipts: Iterable[EpochReceipt] = (),
+        receipts: Sequence[EpochReceipt] = (),
         keep: Mapping[str, bytes | None] | None = None,
+        done: Sequence[bytes] = (),
     ) -> None:
-        """One transaction: rows in, receipted rows out, small values kept (None forgets); StateError when refused."""
+        """One transaction: rows in, receipted rows out, small values kept (None forgets), done epochs forgotten.
+
+        StateError when the disk refuses: then nothing of it happened, but receipted rows leave all the same where
+        they can, since on a full disk nothing new comes in before something went out.
+        """
+        try:
+            with self._said("written"):
+                self._transaction(rows, receipts, keep or {}, done)
+        except StateError:
+            if rows and (receipts or done):
+                with suppress(sqlite3.Error):
+                    self._transaction((), receipts, {}, done)
+            raise
+
+    def _transaction(
+        self,
+        rows: Sequence[OutRow],
+        receipts: Sequence[EpochReceipt],
+        keep: Mapping[str, bytes | None],
+        done: Sequence[bytes],
+    ) -> None:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for row in rows:
@@ -109,19 +159,19 @@ class Outbox:
                 self._db.execute("UPDATE epochs SET committed = max(committed, ?) WHERE no = ?", (row.seq, number))
             for receipt in receipts:
                 self._forget(receipt)
-            for name, value in (keep or {}).items():
+            for epoch in done:
+                self._forget_epoch(epoch)
+            for name, value in keep.items():
                 if value is None:
                     self._db.execute("DELETE FROM kept WHERE name = ?", (name,))
                 else:
                     self._db.execute("INSERT OR REPLACE INTO kept VALUES (?, ?)", (name, value))
             self._db.execute("COMMIT")
-        except BaseException as error:
+        except BaseException:
             with suppress(sqlite3.Error):
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
-                self._numbers = dict(self._db.execute("SELECT epoch, no FROM epochs"))
-            if isinstance(error, sqlite3.Error):
-                raise StateError(f"the outbox cannot be written: {error}\nNext: besace doctor") from None
+                self._numbers = self._read_numbers()
             raise
 
     def _number(self, epoch: bytes) -> int:
@@ -137,46 +187,68 @@ class Outbox:
             return
         for first, last in ((0, receipt.upto), *receipt.ranges):
             place = number << _SEQ_BITS
-            self._db.execute("DELETE FROM rows WHERE place BETWEEN ? AND ?", (place | first, place + last))
+            self._db.execute("DELETE FROM rows WHERE place BETWEEN ? AND ?", (place | max(first, 1), place + last))
+
+    def _forget_epoch(self, epoch: bytes) -> None:
+        """Forget an epoch that is over and has no rows but its header; the newest stays, to be named by the next."""
+        number = self._numbers.get(epoch, 0)
+        place = number << _SEQ_BITS
+        rest = self._db.execute("SELECT 1 FROM rows WHERE place BETWEEN ? AND ?", (place | 1, place | _SEQ_MASK))
+        if not number or number == max(self._numbers.values()) or rest.fetchone():
+            return
+        self._db.execute("DELETE FROM rows WHERE place = ?", (place,))
+        self._db.execute("DELETE FROM epochs WHERE no = ?", (number,))
+        del self._numbers[epoch]
 
     def unreceipted(self) -> list[tuple[bytes, int, int]]:
         """The rows on board as (epoch, first, last) ranges, oldest epoch first."""
         epochs = {number: epoch for epoch, number in self._numbers.items()}
         found: list[tuple[bytes, int, int]] = []
-        for (place,) in self._db.execute("SELECT place FROM rows ORDER BY place"):
-            epoch, seq = epochs[place >> _SEQ_BITS], place & _SEQ_MASK
-            if found and found[-1][0] == epoch and found[-1][2] == seq - 1:
-                found[-1] = (epoch, found[-1][1], seq)
-            else:
-                found.append((epoch, seq, seq))
+        with self._said("read"):
+            for (place,) in self._db.execute("SELECT place FROM rows ORDER BY place"):
+                epoch, seq = epochs[place >> _SEQ_BITS], place & _SEQ_MASK
+                if found and found[-1][0] == epoch and found[-1][2] == seq - 1:
+                    found[-1] = (epoch, found[-1][1], seq)
+                else:
+                    found.append((epoch, seq, seq))
         return found
 
     def read(self, epoch: bytes, first: int, last: int, max_bytes: int) -> list[OutRow]:
-        """Rows `first`..`last` of an epoch, in order, up to `max_bytes` but at least one."""
+        """Rows `first`..`last` of an epoch, in order, up to `max_bytes` but at least one.
+
+        Rows in front of one that cannot be read are given; StateError when the first cannot be read.
+        """
         number = self._numbers.get(epoch)
         if number is None:
             return []
         place = number << _SEQ_BITS
         rows: list[OutRow] = []
         size = 0
-        cursor = self._db.execute(
-            "SELECT place, payload FROM rows WHERE place BETWEEN ? AND ? ORDER BY place", (place | first, place | last)
-        )
-        for at, payload in cursor:
-            size += len(payload)
-            if rows and size > max_bytes:
-                break
-            rows.append(OutRow(epoch, at & _SEQ_MASK, payload))
+        wanted = (place | first, place | last)
+        try:
+            with self._said("read"):
+                for at, payload in self._db.execute(
+                    "SELECT place, payload FROM rows WHERE place BETWEEN ? AND ? ORDER BY place", wanted
+                ):
+                    size += len(payload)
+                    if rows and size > max_bytes:
+                        break
+                    rows.append(OutRow(epoch, at & _SEQ_MASK, payload))
+        except StateError:
+            if not rows:
+                raise
         return rows
 
     def kept(self, name: str) -> bytes | None:
         """A small value that survives a power loss."""
-        found = self._db.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
+        with self._said("read"):
+            found = self._db.execute("SELECT value FROM kept WHERE name = ?", (name,)).fetchone()
         return found[0] if found else None
 
     def counts(self) -> Counts:
         """How much is on board."""
-        rows, size = self._db.execute("SELECT count(*), coalesce(sum(length(payload)), 0) FROM rows").fetchone()
+        with self._said("read"):
+            rows, size = self._db.execute("SELECT count(*), coalesce(sum(length(payload)), 0) FROM rows").fetchone()
         return Counts(rows, size)
 
 

@@ -1,7 +1,8 @@
 """From model objects to sealed rows on board and on their way: the one place where a batch becomes a row.
 
-A cut takes everything since the last one, seals it as the epoch's next row, offers it to the uplink at once and
-commits it beside that; receipts ride in the same commit. Outside a visit samples and values are not taken at all.
+A cut takes everything since the last one, seals it as the epoch's next rows, offers them to the uplink at once and
+commits them beside that; receipts ride in the same commit. Outside a visit samples and values are not taken at all,
+and nothing that was taken before a visit ever joins it.
 """
 
 import asyncio
@@ -15,13 +16,15 @@ from agent.outbox import OutboxThread
 from agent.transport.delivery import Delivery
 from agent.transport.epoch import Epoch, OutRow
 from agent.transport.identity import Identity
-from agent.transport.messages import EpochReason, EpochReceipt, VisitBody, VisitStep
+from agent.transport.messages import EpochReason, EpochReceipt, PreviousEpoch, VisitBody, VisitStep
 from agent.transport.records import RecordWriter
 
 log = logging.getLogger(__name__)
 
 Item = SampleBlock | Gap | Reading | InstrumentEvent | Analysis
 VISIT_KEPT = "visit"
+EPOCH_NS = 12 * 3600 * 1_000_000_000
+EPOCH_ROWS = 1 << 31
 
 
 class Recorder:
@@ -43,43 +46,70 @@ class Recorder:
         self._delivery = delivery
         self._demo = demo
         self._describe = describe
+        self._chain = outbox.now(outbox.box.chain)
         self._receipts: list[EpochReceipt] = []
+        self._done: list[bytes] = []
         self._keep: dict[str, bytes | None] = {}
         self._uncommitted: list[OutRow] = []
         self._committing = asyncio.Lock()
         self.disk_error = ""
+        self.too_old = 0
         self.visit: Visit | None = None
         self.offer: Callable[[OutRow], None] = lambda _row: None
         self.committed: Callable[[], None] = lambda: None
         self.rows_committed = 0
         self.urgent = asyncio.Event()
-        self.epoch = self._begin(EpochReason.START)
-        self._outbox.now(self._outbox.box.commit, [self.epoch.header])
-        self._delivery.committed(self.epoch.id, 0)
+        self.epoch = self._begin(EpochReason.START, outbox.now(outbox.box.previous))
+        rows = self._uncommitted
+        try:
+            outbox.now(outbox.box.commit, rows)
+        except StateError as error:  # a full disk must not keep a bag from sending what fills it
+            self._failing(error)
+        else:
+            self._uncommitted = []
+            self._delivery.committed(self.epoch.id, 0)
 
-    def _begin(self, reason: EpochReason) -> Epoch:
+    def _begin(self, reason: EpochReason, previous: PreviousEpoch | None) -> Epoch:
+        self._began_ns = self._clock.now_ns()
         epoch = Epoch(
             self._identity,
             boot_id=self._clock.boot_id,
-            t_us=self._clock.now_ns() // 1000,
+            t_us=self._began_ns // 1000,
             reason=reason,
-            previous=self._outbox.now(self._outbox.box.previous),
+            chain=self._chain,
+            number=self._outbox.box.next_number(),
+            previous=previous,
             demo=self._demo,
         )
+        self._uncommitted.append(epoch.header)
         self._writer = RecordWriter()
         self._describe(self._writer)
         self._writer.add(system_anchor(self._clock, floor_us=self._identity.not_before_us))
-        log.info("epoch=%s reason=%s", epoch.id.hex(), reason.value)
+        log.info("epoch=%s number=%d reason=%s", epoch.id.hex(), epoch.number, reason.value)
         return epoch
+
+    async def begin_epoch(self, reason: EpochReason) -> None:
+        """Go on under a new key: what came before is the old epoch's, and is committed with the new one's header."""
+        self._seal()
+        # Promised to be on disk in one transaction with the header that says so.
+        self.epoch = self._begin(reason, PreviousEpoch(self.epoch.id, self.epoch.last))
+        await self._commit()
 
     # --- what is taken ---------------------------------------------------------------------------------------
 
     def add(self, items: Iterable[Item]) -> None:
-        """Take model objects of the open visit; without one they are shown, not stored."""
+        """Take model objects of the open visit; without one they are shown, not stored.
+
+        What was measured before the visit began (the last patient's, still on its way through a filter or a meter's
+        memory) is counted and left out.
+        """
         if self.visit is None:
             return
         for item in items:
-            self._writer.add(item)
+            if item.t_ns < self.visit.t_ns:
+                self.too_old += 1
+            else:
+                self._writer.add(item)
 
     def instrument(self, instrument: Instrument) -> None:
         """An instrument said more of itself."""
@@ -99,13 +129,14 @@ class Recorder:
         self.urgent.set()
 
     async def close_visit(self) -> None:
-        """Store the visit's end; what was taken before it is cut with it."""
+        """Store the visit's end; what was taken before it is cut with it, what comes from now on is no part of it."""
         if self.visit is None:
             return
         self._writer.bag(VisitBody(VisitStep.CLOSE, self.visit.code), self._clock.now_ns())
         self._keep[VISIT_KEPT] = None
-        await self.cut()
+        self._seal()
         self.visit = None
+        await self._commit()
 
     def kept_visit(self) -> Visit | None:
         """The visit that was open when the last process of this boot ended."""
@@ -121,41 +152,54 @@ class Recorder:
     # --- rows --------------------------------------------------------------------------------------------------
 
     async def cut(self) -> None:
-        """Seal what came since the last cut, offer it, commit it; commit receipts and kept values with it.
+        """Seal what came since the last cut, offer it, commit it; commit receipts and kept values with it."""
+        self._seal()
+        await self._commit()
 
-        What a failing disk refuses stays in memory and is tried again at the next cut, so live rows keep flowing.
-        """
+    def _seal(self) -> None:
+        """Turn what was taken into rows, in one go: no item ever changes its visit while a commit is under way."""
         visit = self.visit.id if self.visit is not None else None
-        batch = self._writer.cut(self._clock.now_ns(), visit)
-        if batch is not None:
+        for batch in self._writer.cut(self._clock.now_ns(), visit):
             row = self.epoch.row(batch)
             self.offer(row)
             self._uncommitted.append(row)
+
+    async def _commit(self) -> None:
+        """Put on disk what waits.
+
+        What a failing disk refuses stays in memory and is tried again with the next commit, so live rows keep
+        flowing; what the hub has of it meanwhile needs no disk any more.
+        """
         async with self._committing:
-            rows, receipts, keep = self._uncommitted, self._receipts, self._keep
-            if not rows and not receipts and not keep:
+            rows, receipts, keep, done = self._uncommitted, self._receipts, self._keep, self._done
+            if not rows and not receipts and not keep and not done:
                 return
-            self._uncommitted, self._receipts, self._keep = [], [], {}
+            self._uncommitted, self._receipts, self._keep, self._done = [], [], {}, []
             try:
-                await self._outbox.call(self._outbox.box.commit, rows, receipts, keep)
+                await self._outbox.call(self._outbox.box.commit, rows, receipts, keep, done)
             except StateError as error:
-                self._uncommitted = rows + self._uncommitted
+                waiting = [row for row in rows if row.seq == 0 or not self._delivery.is_receipted(row.epoch, row.seq)]
+                self._uncommitted = waiting + self._uncommitted
                 self._receipts = receipts + self._receipts
                 self._keep = keep | self._keep
-                if str(error) != self.disk_error:
-                    log.error("outbox=failing error=%r waiting_rows=%d", str(error), len(self._uncommitted))
-                self.disk_error = str(error)
+                self._done = done + self._done
+                self._failing(error)
                 return
         self.disk_error = ""
         for row in rows:
             self._delivery.committed(row.epoch, row.seq)
         self.rows_committed += len(rows)
-        self._delivery.forget_epochs(self.epoch.id)
+        self._done += self._delivery.forget_epochs(self.epoch.id)
         if rows:
             self.committed()
 
+    def _failing(self, error: StateError) -> None:
+        if str(error) != self.disk_error:
+            log.error("outbox=failing error=%r waiting_rows=%d", str(error), len(self._uncommitted))
+        self.disk_error = str(error)
+
     async def cut_every(self, interval_s: Callable[[], float]) -> None:
-        """Cut at a pace, and at once for what is urgent; until cancelled."""
+        """Cut at a pace, and at once for what is urgent; a new epoch when this one is old. Until cancelled."""
         while True:
             try:
                 async with asyncio.timeout(interval_s()):
@@ -163,4 +207,7 @@ class Recorder:
             except TimeoutError:
                 pass
             self.urgent.clear()
-            await self.cut()
+            if self._clock.now_ns() - self._began_ns >= EPOCH_NS or self.epoch.last >= EPOCH_ROWS:
+                await self.begin_epoch(EpochReason.AGE)
+            else:
+                await self.cut()

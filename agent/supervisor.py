@@ -82,5 +82,8 @@ async def supervise(
             log.warning("part=%s failed=%r", name, str(failure), exc_info=None if foreseen else failure)
         counters.failures += 1
         counters.last_error = str(failure)
-        on_failure(failure)
+        try:
+            on_failure(failure)
+        except Exception:  # who is told of a failure must not be another one
+            log.exception("part=%s on_failure=failed", name)
         await asyncio.sleep(backoff.next_s())

@@ -20,8 +20,9 @@ from agent.outbox import Lock
 from agent.transport.identity import client_context
 from agent.transport.uplink import Broker, connect
 from hub.keys import Keyring
-from hub.receiver import Pending, Receiver, Service
+from hub.receiver import Pending, Receiver
 from hub.rooms import Rooms
+from hub.service import Service
 from hub.store import Store
 
 log = logging.getLogger(__name__)

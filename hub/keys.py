@@ -24,10 +24,16 @@ class OpenEpoch:
 
 @dataclass(slots=True)
 class Device:
-    """What the hub can open of one device, and which epoch it speaks to."""
+    """What the hub can open of one device.
+
+    `newest` is the epoch with the highest number of the outbox heard of last, `present` the one under which the bag
+    last said that it is there, `highest` the highest number of each outbox.
+    """
 
     epochs: dict[bytes, OpenEpoch] = field(default_factory=dict)
     newest: bytes | None = None
+    present: bytes | None = None
+    highest: dict[bytes, int] = field(default_factory=dict)
 
 
 class Keyring:
@@ -42,13 +48,15 @@ class Keyring:
     def admit(self, device: str, payload: bytes) -> OpenEpoch:
         """Open an epoch by its header row; SealError or WireError when it is not to be believed.
 
-        A header already admitted is given back unchanged; another header under the same epoch id is refused.
+        A header already admitted is given back unchanged; another header under the same epoch id is refused. An old
+        header that arrives late (backlog, a replay) never becomes the newest: its outbox has begun later epochs.
         """
-        known = self.devices.setdefault(device, Device())
         opened = open_header(payload, device=device, root=self._root, hub_key=self._hub_key)
-        epoch = opened.header.epoch
+        known = self.devices.setdefault(device, Device())
+        header = opened.header
+        epoch = header.epoch
         if epoch in known.epochs:
-            if known.epochs[epoch].opened.header != opened.header:
+            if known.epochs[epoch].opened.header != header:
                 raise seal.SealError("another header under a known epoch")
             return known.epochs[epoch]
         entry = OpenEpoch(
@@ -57,7 +65,8 @@ class Keyring:
             seal.DownSealer(epoch, opened.key, device, self._session),
         )
         known.epochs[epoch] = entry
-        if known.newest is None or _later(opened, known.epochs[known.newest].opened):
+        if header.number >= known.highest.get(header.chain, 0):
+            known.highest[header.chain] = header.number
             known.newest = epoch
         return entry
 
@@ -66,18 +75,17 @@ class Keyring:
         known = self.devices.get(device)
         return known.epochs.get(epoch) if known else None
 
-    def newest(self, device: str) -> OpenEpoch | None:
-        """The epoch under which this device listens."""
+    def present(self, device: str, epoch: bytes) -> None:
+        """The bag has said under this epoch that it is there."""
+        self.devices[device].present = epoch
+
+    def listening(self, device: str) -> list[OpenEpoch]:
+        """The epochs under which this device may listen.
+
+        As a rule one: the newest. A bag whose state was restored from an older copy counts its epochs from there
+        again, so the one it is present under is told the same; replaying an old presence thus silences nobody.
+        """
         known = self.devices.get(device)
-        return known.epochs[known.newest] if known and known.newest else None
-
-
-def _later(new: OpenedHeader, old: OpenedHeader) -> bool:
-    """Whether `new` is the later of two epochs: by its chain, else by boot time within one boot, else by arrival."""
-    if new.header.previous is not None and new.header.previous.epoch == old.header.epoch:
-        return True
-    if old.header.previous is not None and old.header.previous.epoch == new.header.epoch:
-        return False
-    if new.header.boot_id == old.header.boot_id:
-        return new.header.t_us > old.header.t_us
-    return True
+        if known is None:
+            return []
+        return [known.epochs[epoch] for epoch in dict.fromkeys((known.newest, known.present)) if epoch is not None]

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.errors import StateError
+from agent.transport.topics import is_device
 
 READY_WITHIN_S = 10.0
 _PR_SET_PDEATHSIG = 1
@@ -26,6 +27,8 @@ server_name: hub
 listen: 127.0.0.1:{plain_port}
 pid_file: "{folder}/nats.pid"
 log_file: "{folder}/nats.log"
+log_size_limit: 8MB
+log_max_num: 3
 jetstream {{ store_dir: "{folder}/jetstream", max_file_store: 256MB }}
 mqtt {{
   listen: {host}:{port}
@@ -56,13 +59,22 @@ class BrokerFiles:
 
 
 def users(devices: Iterable[str], *, hub: str = "hub") -> str:
-    """The list of users: each device reaches its own topics and no other's."""
+    """The list of users: each device reaches its own topics and no other's, and all come over MQTT with a certificate.
+
+    Without `allowed_connection_types` anybody on this machine could be a user, without a password, on the plain port.
+    StateError for a name that is no device id, or the hub's own.
+    """
+    names = sorted(devices)
+    wrong = [name for name in names if not is_device(name) or name == hub]
+    if wrong:
+        raise StateError(f"no device can be called {', '.join(map(repr, wrong))}\nNext: 1 to 32 of a-z, 0-9 and '-'")
+    only = 'allowed_connection_types: ["MQTT"]'
     hub_topics = 'publish: {allow: ["besace.v1.*.down.>"]}, subscribe: {allow: ["besace.v1.*.up", "besace.v1.*.up.>"]}'
-    rows = [f'{{user: "CN={hub}", permissions: {{{hub_topics}}}}}']
-    for device in sorted(devices):
+    rows = [f'{{user: "CN={hub}", {only}, permissions: {{{hub_topics}}}}}']
+    for device in names:
         own = f"besace.v1.{device}"
         topics = f'publish: {{allow: ["{own}.up.*"]}}, subscribe: {{allow: ["{own}.down", "{own}.down.>"]}}'
-        rows.append(f'{{user: "CN={device}", permissions: {{{topics}}}}}')
+        rows.append(f'{{user: "CN={device}", {only}, permissions: {{{topics}}}}}')
     return "users: [\n  " + "\n  ".join(rows) + "\n]\n"
 
 

@@ -1,21 +1,19 @@
 """Receives what bags send: open, decode strictly, commit, and only then receipt.
 
 `Receiver` is the protocol, apart from any network: `take(topic, payload)` queues what can be believed,
-`commit()` puts it on disk and moves it into `have`, `receipts()` says what each bag may now delete. `serve` runs it
-over MQTT. What cannot be believed is counted, logged once a minute at most, and changes nothing.
+`collect()` gives it to be put on disk, `committed()` moves it into `have`, `receipts()` says what each bag may now
+delete; service.py runs it over MQTT. What cannot be believed is counted, logged once a minute at most, and changes
+nothing.
 """
 
-import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
-from agent.errors import HubError, WireError
-from agent.supervisor import Backoff
-from agent.transport import seal, topics, wire
+from agent.errors import WireError
+from agent.transport import seal, sequence, topics, wire
 from agent.transport.messages import (
     Batch,
     Command,
@@ -30,16 +28,14 @@ from agent.transport.messages import (
     VisitStep,
 )
 from agent.transport.ranges import SeqSet
-from agent.transport.uplink import Link, split_sequence
-from hub.keys import Keyring, OpenEpoch
-from hub.store import Arrived, Hole, Store, VisitChange
+from hub.keys import Keyring
+from hub.store import Arrived, Holes, Store, VisitChange
 
 log = logging.getLogger(__name__)
 
-RECEIPT_EVERY_S = 1.0
-RECEIPT_WATCHED_S = 0.25
-WATCH_AGAIN_S = 5.0  # a watch order is repeated: a bag forgets it when it stops coming
-EPOCHS_TOLD = 32  # newest epochs whose watermark a bag is told when it connects
+EPOCHS_TOLD = 32  # newest epochs whose watermark a bag is told when it connects, and epochs in one receipt
+RANGES_TOLD = 128
+MOST_PENDING_BYTES = 64 << 20  # above it rows are refused, and the bags send them again
 LOG_EVERY_S = 60.0
 
 
@@ -63,9 +59,10 @@ class Pending:
     headers: list[Arrived] = field(default_factory=list)
     rows: list[Arrived] = field(default_factory=list)
     visits: list[VisitChange] = field(default_factory=list)
-    holes: list[Hole] = field(default_factory=list)
+    holes: list[Holes] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
     keys: set[tuple[str, bytes, int]] = field(default_factory=set)
+    size: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.keys)
@@ -80,7 +77,10 @@ class Receiver:
         self.have: dict[str, dict[bytes, SeqSet]] = {}
         self.refused: Counter[str] = Counter()
         self.online: dict[str, bool] = {}
+        self._presence: dict[tuple[str, bytes], tuple[int, bool]] = {}
+        self._ends: dict[tuple[str, bytes], int] = {}
         self._pending = Pending()
+        self._in_commit: set[tuple[str, bytes, int]] = set()
         self._dirty: dict[str, set[bytes]] = {}
         self._logged_s = float("-inf")
 
@@ -88,11 +88,12 @@ class Receiver:
         """Admit again every epoch on disk."""
         for device, header in store.headers():
             try:
-                epoch = self._keyring.admit(device, header).opened.header.epoch
+                admitted = self._keyring.admit(device, header).opened.header
             except (seal.SealError, WireError) as error:
                 self._refuse("stored header", device, error)
                 continue
-            self.have.setdefault(device, {})[epoch] = store.have(device, epoch)
+            self.have.setdefault(device, {})[admitted.epoch] = store.have(device, admitted.epoch)
+            self._ended(admitted)
 
     def open_visits(self, store: Store) -> list[Heard]:
         """What a page needs of the visits that were open when this hub began: births and steps, no samples."""
@@ -101,7 +102,10 @@ class Receiver:
             for epoch in list(self.have.get(device, {}))[-EPOCHS_TOLD:]:
                 entry = self._keyring.find(device, epoch)
                 for _, plaintext in store.plaintexts(device, epoch) if entry else ():
-                    batch = wire.decode(plaintext)
+                    try:
+                        batch = wire.decode(plaintext)
+                    except WireError:  # kept for a newer hub
+                        continue
                     if not isinstance(batch, Batch) or entry is None:
                         continue
                     kept = tuple(r for r in batch.records if isinstance(r.body, _LASTING))
@@ -120,10 +124,17 @@ class Receiver:
             elif parsed.name is topics.Up.LIVE:
                 self._row(parsed.device, payload)
             elif parsed.name is topics.Up.BACKLOG:
-                for row in split_sequence(payload):
-                    self._row(parsed.device, row)
+                for row in sequence.split(payload):
+                    self._one_of_many(parsed.device, row)
         except (seal.SealError, WireError) as error:
             self._refuse(parsed.name.value, parsed.device, error)
+
+    def _one_of_many(self, device: str, payload: bytes) -> None:
+        """A damaged row must not take those behind it along."""
+        try:
+            self._row(device, payload)
+        except (seal.SealError, WireError) as error:
+            self._refuse(topics.Up.BACKLOG.value, device, error)
 
     def _refuse(self, what: str, device: str, error: Exception | None) -> None:
         self.refused[what] += 1
@@ -134,7 +145,7 @@ class Receiver:
 
     def _state(self, device: str, payload: bytes) -> None:
         """The epoch's header, then the bag's state sealed under it: retained by the broker, so the first to be read."""
-        header, sealed = _pair(split_sequence(payload))
+        header, sealed = _pair(sequence.split(payload))
         self._header(device, header)
         epoch = self._keyring.find(device, seal.head_of(header).epoch)
         if epoch is None:
@@ -143,7 +154,15 @@ class Receiver:
         message = wire.decode(plaintext)
         if head.lane is not seal.Lane.STATE or not isinstance(message, State):
             raise seal.SealError("no state")
-        if epoch is self._keyring.newest(device):
+        # Within an epoch connections count up and end once: a will that comes late, or a replay, is older news.
+        news = message.session, not message.online
+        if news <= self._presence.get((device, head.epoch), (-1, False)):
+            self.tell_all(device)
+            return
+        self._presence[device, head.epoch] = news
+        if message.online:
+            self._keyring.present(device, head.epoch)
+        if epoch in self._keyring.listening(device):
             self.online[device] = message.online
             self.tell_all(device)
 
@@ -153,12 +172,12 @@ class Receiver:
             self._header(device, payload)
             return
         epoch = self._keyring.find(device, head.epoch)
-        if epoch is None:
+        if epoch is None or not self._comes_or_has(device, head.epoch, 0):
             raise seal.SealError("a row of an epoch whose header has not come")  # it will be sent again
         head, plaintext = epoch.up.open(payload)
         if head.lane is not seal.Lane.ROW:
             raise seal.SealError("no row")
-        if not self._news(device, head.epoch, head.counter):
+        if not self._news(device, head.epoch, head.counter, len(payload)):
             return
         t_us, visit = None, None
         try:
@@ -176,38 +195,67 @@ class Receiver:
     def _header(self, device: str, payload: bytes) -> None:
         epoch = self._keyring.admit(device, payload)
         header = epoch.opened.header
-        if not self._news(device, header.epoch, 0):
+        if not self._news(device, header.epoch, 0, len(payload)):
             return
         self._pending.headers.append(Arrived(device, header.epoch, 0, header.t_us, None, payload, self._now_us()))
-        previous = header.previous
-        if previous is not None and previous.epoch in self.have.get(device, {}):
-            have = self.have[device][previous.epoch]
-            self._pending.holes += [
-                Hole(device, previous.epoch, first, last)
-                for first, last in have.missing(previous.committed + 1, have.highest)
-            ]
+        self._ended(header)
+        self.tell_all(device)  # what was said under the epoch before it may not have been heard
 
-    def _news(self, device: str, epoch: bytes, seq: int) -> bool:
+    def _ended(self, header: EpochHeader) -> None:
+        """The epoch before this one is over, and its last row on the bag's disk is known; the least claim stands."""
+        if header.previous is not None:
+            whose = header.device, header.previous.epoch
+            self._ends[whose] = min(header.previous.committed, self._ends.get(whose, header.previous.committed))
+
+    def _comes_or_has(self, device: str, epoch: bytes, seq: int) -> bool:
+        """Whether a row is on disk or on its way there."""
+        key = device, epoch, seq
+        if key in self._pending.keys or key in self._in_commit:
+            return True
+        return seq in self.have.get(device, {}).get(epoch, ())
+
+    def _news(self, device: str, epoch: bytes, seq: int, size: int) -> bool:
         """Whether a row is neither on disk nor waiting; one on disk is receipted again."""
         have = self.have.setdefault(device, {}).setdefault(epoch, SeqSet())
         if seq in have:
             self._dirty.setdefault(device, set()).add(epoch)
             return False
-        if (device, epoch, seq) in self._pending.keys:
+        if self._comes_or_has(device, epoch, seq):
             return False
+        if self._pending.size + size > MOST_PENDING_BYTES:
+            raise WireError("this hub's disk does not keep up")
         self._pending.keys.add((device, epoch, seq))
+        self._pending.size += size
         return True
 
     def collect(self) -> Pending:
-        """Take what waits, for one commit."""
+        """Take what waits, for one commit, with the holes of the epochs that are over as they then stand."""
         pending, self._pending = self._pending, Pending()
+        self._in_commit = pending.keys
+        touched = {(device, epoch) for device, epoch, _ in pending.keys}
+        for arrived in pending.headers:
+            header = self._keyring.find(arrived.device, arrived.epoch)
+            if header is not None and header.opened.header.previous is not None:
+                touched.add((arrived.device, header.opened.header.previous.epoch))
+        for device, epoch in sorted(touched & self._ends.keys()):
+            then = SeqSet(self.have.get(device, {}).get(epoch, ()))
+            for _, _, seq in (key for key in pending.keys if key[:2] == (device, epoch)):
+                then.add(seq)
+            missing = tuple(then.missing(self._ends[device, epoch] + 1, then.highest))
+            pending.holes.append(Holes(device, epoch, missing))
         return pending
 
     def committed(self, pending: Pending) -> None:
         """It is on disk: only now may it be receipted."""
+        self._in_commit = set()
         for device, epoch, seq in pending.keys:
             self.have[device][epoch].add(seq)
             self._dirty.setdefault(device, set()).add(epoch)
+
+    def dropped(self, pending: Pending) -> None:
+        """The disk refused it: it was never here, and comes again since nobody receipts it."""
+        self._in_commit = set()
+        self.refused["commit"] += len(pending.keys)
 
     def tell_all(self, device: str) -> None:
         """Tell a bag its watermarks again: it has just connected, or this hub has."""
@@ -215,25 +263,24 @@ class Receiver:
         self._dirty.setdefault(device, set()).update(newest)
 
     def receipts(self, only: Iterable[str] | None = None) -> list[tuple[str, bytes]]:
-        """The sealed receipts that are due, as (topic, payload), under each device's newest epoch."""
+        """The sealed receipts that are due, as (topic, payload), under the epoch each device listens to."""
         due = []
         for device in list(self._dirty if only is None else only):
-            newest = self._keyring.newest(device)
-            epochs = self._dirty.pop(device, None)
-            if newest is None or not epochs:
-                continue
-            told = tuple(_receipt(epoch, self.have[device][epoch]) for epoch in sorted(epochs))
-            payload = newest.down.seal(seal.Lane.RECEIPT, wire.encode(Receipt(told)))
-            due.append((str(topics.Topic(device, topics.Down.RECEIPT)), payload))
+            epochs = sorted(self._dirty.pop(device, ()))
+            topic = str(topics.Topic(device, topics.Down.RECEIPT))
+            for at in range(0, len(epochs), EPOCHS_TOLD):
+                told = tuple(_receipt(epoch, self.have[device][epoch]) for epoch in epochs[at : at + EPOCHS_TOLD])
+                due += [(topic, payload) for payload in self._say(device, seal.Lane.RECEIPT, Receipt(told))]
         return due
 
-    def order(self, device: str, order: Order, number: int) -> tuple[str, bytes] | None:
-        """A sealed command to one bag; None when the bag has never been heard."""
-        newest: OpenEpoch | None = self._keyring.newest(device)
-        if newest is None:
-            return None
-        payload = newest.down.seal(seal.Lane.COMMAND, wire.encode(Command(number, order)))
-        return str(topics.Topic(device, topics.Down.COMMAND)), payload
+    def order(self, device: str, order: Order, number: int) -> list[tuple[str, bytes]]:
+        """A sealed command to one bag; nothing when the bag has never been heard."""
+        topic = str(topics.Topic(device, topics.Down.COMMAND))
+        return [(topic, payload) for payload in self._say(device, seal.Lane.COMMAND, Command(number, order))]
+
+    def _say(self, device: str, lane: seal.Lane, message: Receipt | Command) -> list[bytes]:
+        plaintext = wire.encode(message)
+        return [epoch.down.seal(lane, plaintext) for epoch in self._keyring.listening(device)]
 
 
 def _pair(rows: list[bytes]) -> tuple[bytes, bytes]:
@@ -244,7 +291,7 @@ def _pair(rows: list[bytes]) -> tuple[bytes, bytes]:
 
 def _receipt(epoch: bytes, have: SeqSet) -> EpochReceipt:
     beyond = [(first, last) for first, last in have if first > 0]
-    return EpochReceipt(epoch, have.upto, tuple(beyond[:256]))
+    return EpochReceipt(epoch, have.upto, tuple(beyond[:RANGES_TOLD]))
 
 
 def _visits(device: str, batch: Batch, *, demo: bool) -> list[VisitChange]:
@@ -255,91 +302,3 @@ def _visits(device: str, batch: Batch, *, demo: bool) -> list[VisitChange]:
         for record in batch.records
         if isinstance(record.body, VisitBody)
     ]
-
-
-class Service:
-    """A receiver at work over MQTT, with its store in a thread of its own."""
-
-    def __init__(
-        self,
-        receiver: Receiver,
-        *,
-        connect_once: Callable[[], AbstractAsyncContextManager[Link]],
-        commit: Callable[[Pending], Awaitable[object]],
-        heard: Callable[[Heard], None],
-        watched: Callable[[], set[str]],
-    ) -> None:
-        self._receiver = receiver
-        self._connect_once = connect_once
-        self._commit = commit
-        self._heard = heard
-        self._watched = watched
-        self._arrived = asyncio.Event()
-        self.connected = asyncio.Event()
-
-    async def run(self) -> None:
-        """Serve until cancelled, through any number of connections."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._commit_loop(), name="commit")
-            group.create_task(self._connect_loop(), name="connect")
-
-    async def _connect_loop(self) -> None:
-        backoff = Backoff(first_s=0.2, longest_s=5.0)
-        while True:
-            try:
-                async with self._connect_once() as link:
-                    await link.subscribe(topics.UP_FILTER, qos=0)
-                    log.info("broker=up")
-                    backoff.reset()
-                    for device in self._receiver.have:
-                        self._receiver.tell_all(device)
-                    self.connected.set()
-                    try:
-                        async with asyncio.TaskGroup() as group:
-                            group.create_task(self._speak(link), name="speak")
-                            group.create_task(self._listen(link), name="listen")
-                    except* HubError as errors:
-                        raise errors.exceptions[0] from None
-            except HubError as error:
-                log.warning("broker=down error=%r", str(error))
-            self.connected.clear()
-            await asyncio.sleep(backoff.next_s())
-
-    async def _listen(self, link: Link) -> None:
-        async for topic, payload in link.messages():
-            self._receiver.take(topic, payload)
-            self._arrived.set()
-        raise HubError("the broker closed the connection")
-
-    async def _commit_loop(self) -> None:
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            while pending := self._receiver.collect():
-                await self._commit(pending)
-                self._receiver.committed(pending)
-                for heard in pending.heard:
-                    self._heard(heard)
-
-    async def _speak(self, link: Link) -> None:
-        """Receipts, at a pace; watch orders, repeated while a doctor looks."""
-        loop = asyncio.get_running_loop()
-        last_s = watch_s = 0.0
-        number = 0
-        orders: dict[str, Order] = {}
-        while True:
-            await asyncio.sleep(RECEIPT_WATCHED_S / 2)
-            watched, now_s = self._watched(), loop.time()
-            wanted = dict.fromkeys(orders, Order.UNWATCH) | dict.fromkeys(watched, Order.WATCH)
-            again = now_s - watch_s >= WATCH_AGAIN_S
-            for device, order in wanted.items():
-                if order is not orders.get(device) or (again and order is Order.WATCH):
-                    number += 1
-                    if (command := self._receiver.order(device, order, number)) is not None:
-                        await link.publish(*command)
-                        orders[device] = order
-            watch_s = now_s if again else watch_s
-            everyone = now_s - last_s >= RECEIPT_EVERY_S
-            last_s = now_s if everyone else last_s
-            for receipt in self._receiver.receipts(None if everyone else watched):
-                await link.publish(*receipt)

@@ -5,6 +5,7 @@ SQLite, WAL, synchronous=FULL; a row's key is (device, epoch, seq), so a row tha
 
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,13 +55,12 @@ class VisitChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Hole:
-    """Rows that will never come: sent by nobody, committed by nobody."""
+class Holes:
+    """All rows of an epoch that will never come, as ranges: sealed, sent perhaps, but on no disk when the bag ended."""
 
     device: str
     epoch: bytes
-    first: int
-    last: int
+    ranges: tuple[tuple[int, int], ...]
 
 
 class Store:
@@ -81,7 +81,8 @@ class Store:
 
     def close(self) -> None:
         """Close the database, noting when the last commit ended."""
-        self._note_end()
+        with suppress(sqlite3.Error):  # it only tells how long a commit took
+            self._note_end()
         self._db.close()
 
     def commit(
@@ -89,11 +90,11 @@ class Store:
         headers: Iterable[Arrived] = (),
         rows: Iterable[Arrived] = (),
         visits: Iterable[VisitChange] = (),
-        holes: Iterable[Hole] = (),
+        holes: Iterable[Holes] = (),
     ) -> int:
-        """Store everything in one transaction; give how many rows were news."""
-        self._db.execute("BEGIN IMMEDIATE")
+        """Store everything in one transaction; give how many rows were news. StateError when the disk refuses."""
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             self._note_end()
             self._commit_no += 1
             self._db.execute("INSERT INTO commits VALUES (?, NULL)", (self._commit_no,))
@@ -113,13 +114,17 @@ class Store:
                     (visit.device, visit.visit, visit.code, visit.open, visit.demo),
                 )
             for hole in holes:
-                self._db.execute(
-                    "INSERT OR REPLACE INTO holes VALUES (?, ?, ?, ?)", (hole.device, hole.epoch, hole.first, hole.last)
+                self._db.execute("DELETE FROM holes WHERE device = ? AND epoch = ?", (hole.device, hole.epoch))
+                self._db.executemany(
+                    "INSERT INTO holes VALUES (?, ?, ?, ?)", [(hole.device, hole.epoch, *r) for r in hole.ranges]
                 )
             self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+        except BaseException as error:
+            with suppress(sqlite3.Error):
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                raise StateError(f"the hub's database cannot be written: {error}\nNext: check its disk") from None
             raise
         return news
 
@@ -158,6 +163,14 @@ class Store:
         return [
             VisitChange(device, visit, code, bool(is_open), bool(demo)) for device, visit, code, is_open, demo in found
         ]
+
+    def holes(self, device: str, epoch: bytes) -> list[tuple[int, int]]:
+        """The rows of an epoch that will never come, as ranges."""
+        return list(
+            self._db.execute(
+                "SELECT first, last FROM holes WHERE device = ? AND epoch = ? ORDER BY first", (device, epoch)
+            )
+        )
 
     def plaintexts(self, device: str, epoch: bytes) -> Iterator[tuple[int, bytes]]:
         """An epoch's (seq, plaintext) in order, its header (seq 0) left out."""

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from agent.errors import ProvisioningError
+from agent.transport.topics import is_device
 
 DEVICE_DAYS = 90
 ROOT_DAYS = 3650
@@ -37,6 +38,11 @@ def write_private(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     part.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def key_pem(key: ec.EllipticCurvePrivateKey | X25519PrivateKey) -> bytes:
@@ -109,6 +115,8 @@ class Authority:
         reached_by: tuple[str, ...],
         purpose: x509.ObjectIdentifier,
     ) -> x509.Certificate:
+        if not is_device(name):
+            raise ProvisioningError(f"no certificate for {name!r}\nNext: choose 1 to 32 of a-z, 0-9 and '-'")
         if not isinstance(public_key.curve, ec.SECP256R1):
             raise ProvisioningError(f"the key of {name} is not P-256\nNext: make it anew on the device")
         now = now or dt.datetime.now(dt.UTC)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from agent import __version__
 from agent.transport import seal, wire
@@ -36,10 +37,13 @@ class Epoch:
         boot_id: bytes,
         t_us: int,
         reason: EpochReason,
+        chain: bytes,
+        number: int,
         previous: PreviousEpoch | None,
         demo: bool = False,
     ) -> None:
         self.id = os.urandom(seal.EPOCH_BYTES)
+        self.number = number
         self._next = 1
         key = os.urandom(seal.KEY_BYTES)
         self.up = seal.UpKeys(self.id, key, identity.name)
@@ -57,12 +61,19 @@ class Epoch:
                 software=__version__,
                 reason=reason,
                 demo=demo,
+                chain=chain,
+                number=number,
                 previous=previous,
             )
         )
         signed = wire.encode(SignedHeader(header, identity.sign(header)))
         self.header = OutRow(self.id, 0, bytes([seal.Lane.HEADER]) + self.id + signed)
         self._state_counter = 0
+
+    @property
+    def last(self) -> int:
+        """The newest row's sequence number; 0 is the header's."""
+        return self._next - 1
 
     def row(self, batch: Batch) -> OutRow:
         """Seal the next batch as this epoch's next row."""
@@ -86,7 +97,7 @@ class OpenedHeader:
 
 
 def open_header(payload: bytes, *, device: str, root: x509.Certificate, hub_key: X25519PrivateKey) -> OpenedHeader:
-    """Check a header row as the hub must: chain, name, signature, binding; SealError or WireError says what failed.
+    """Check a header row as the hub must: issuer, purpose, name, signature, binding; SealError or WireError.
 
     Dates are not checked here: a header from before a renewal, or from a bag with a wrong clock, is still that
     bag's; revocation is the caller's to check, by fingerprint.
@@ -101,9 +112,11 @@ def open_header(payload: bytes, *, device: str, root: x509.Certificate, hub_key:
     try:
         leaf = x509.load_der_x509_certificate(header.certificate)
         leaf.verify_directly_issued_by(root)
+        purposes = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        own = common_name(leaf) == device and verify(leaf, signed.signature, signed.header)
     except Exception as error:  # noqa: BLE001 - the library raises several unrelated kinds on hostile bytes
         raise seal.SealError(f"the certificate is not of this authority: {type(error).__name__}") from None
-    if common_name(leaf) != device or not verify(leaf, signed.signature, signed.header):
+    if ExtendedKeyUsageOID.CLIENT_AUTH not in purposes or not own:
         raise seal.SealError("the header is not signed by the device it names")
     if header.hub_key_id != seal.key_id(hub_key.public_key()):
         raise seal.SealError("the header is sealed to another hub key")

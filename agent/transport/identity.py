@@ -6,6 +6,7 @@ leaf itself, against its own floor.
 """
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,29 +44,55 @@ def verify(certificate: x509.Certificate, signature: bytes, message: bytes) -> b
     return True
 
 
-class _PinnedName(ssl.SSLContext):
-    """A client context that expects one server name, whatever address the server is reached at."""
+class _Pinned(ssl.SSLContext):
+    """A client context that expects one server name, whatever address the server is reached at.
+
+    `earliest_s` is the earliest UTC that can be true now.
+    """
 
     expected_name: str
+    earliest_s: Callable[[], float]
 
     def wrap_socket(self, *args: Any, **kwargs: Any) -> ssl.SSLSocket:
         """As the base class, with the pinned name."""
         return super().wrap_socket(*args, **{**kwargs, "server_hostname": self.expected_name})
 
 
-def client_context(ca: Path, certificate: Path, key: Path, server_name: str) -> ssl.SSLContext:
-    """TLS 1.3 with our certificate, one pinned root, one expected name; dates are checked by the caller."""
-    context = _PinnedName(ssl.PROTOCOL_TLS_CLIENT)
+class _Dated(ssl.SSLSocket):
+    """A TLS connection to a server whose certificate had not ended at the earliest time that can be true."""
+
+    context: _Pinned
+
+    def do_handshake(self, block: bool = False) -> None:
+        """As the base class, then look at the leaf's end; SSLCertVerificationError when it is over."""
+        super().do_handshake(block)
+        leaf = self.getpeercert() or {}
+        ends = str(leaf.get("notAfter", ""))
+        if not ends or ssl.cert_time_to_seconds(ends) < self.context.earliest_s():
+            raise ssl.SSLCertVerificationError(f"the server's certificate ended on {ends}")
+
+
+def client_context(
+    ca: Path, certificate: Path, key: Path, server_name: str, *, earliest_s: Callable[[], float] | None = None
+) -> ssl.SSLContext:
+    """TLS 1.3 with our certificate, one pinned root, one expected name, not ended at `earliest_s`.
+
+    Without a better floor, the time when our own certificate began is the earliest that can be true.
+    """
+    context = _Pinned(ssl.PROTOCOL_TLS_CLIENT)
+    context.sslsocket_class = _Dated
     context.expected_name = server_name
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_flags |= X509_V_FLAG_NO_CHECK_TIME
     try:
         context.load_verify_locations(ca)
         context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
+        began_s = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_before_utc.timestamp()
+    except (OSError, ValueError) as error:  # SSLError is an OSError
         raise ProvisioningError(
             f"cannot use the identity {certificate}: {error}\nNext: besace-provision enrol, or check the file's owner"
         ) from None
+    context.earliest_s = earliest_s or (lambda: began_s)
     return context
 
 

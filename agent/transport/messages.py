@@ -318,7 +318,11 @@ class EpochReason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class EpochHeader:
-    """The first row of every epoch: its key sealed to the hub, everything signed by the device."""
+    """The first row of every epoch: its key sealed to the hub, everything signed by the device.
+
+    `chain` names the outbox that keeps the epoch's rows, `number` the epoch's place among those begun there: they say
+    which of a device's epochs is the newest, whatever the order in which headers arrive.
+    """
 
     device: str
     epoch: bytes
@@ -330,6 +334,8 @@ class EpochHeader:
     software: str
     reason: EpochReason
     demo: bool
+    chain: bytes
+    number: int
     previous: PreviousEpoch | None = None
 
 

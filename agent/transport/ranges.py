@@ -28,6 +28,18 @@ class SeqSet:
         self._first[low:high] = [first]
         self._last[low:high] = [last]
 
+    def remove(self, first: int, last: int | None = None) -> None:
+        """Remove `first` to `last` inclusive."""
+        last = first if last is None else last
+        low = bisect_left(self._last, first)
+        high = bisect_right(self._first, last)
+        if low >= high or last < first:
+            return
+        ends = (self._first[low], first - 1), (last + 1, self._last[high - 1])
+        left = [(a, b) for a, b in ends if a <= b]
+        self._first[low:high] = [a for a, _ in left]
+        self._last[low:high] = [b for _, b in left]
+
     def __contains__(self, seq: int) -> bool:
         at = bisect_left(self._last, seq)
         return at < len(self._last) and self._first[at] <= seq

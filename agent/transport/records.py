@@ -61,6 +61,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 BAG = 0
 BLOCK_SAMPLES = 32_768
+BATCH_BYTES = wire.MAX_BYTES - 4096
+BATCH_RECORDS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +118,38 @@ def _analysis_body(parts: Sequence[Analysis]) -> AnalysisBody:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A record that waits for its batch's time."""
+
+    t_ns: int
+    stream: int
+    seq: int
+    body: Body
+
+    def record(self, now_ns: int) -> Record:
+        return Record(self.stream, self.seq, (self.t_ns - now_ns) // 1_000_000, self.body)
+
+
 class RecordWriter:
-    """Collects a bag's model objects between two cuts; one writer per epoch."""
+    """Collects a bag's model objects between two cuts; one writer per epoch.
+
+    What the wire cannot carry is counted in `unfit` and left out: one odd record never stops a batch.
+    """
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self._positions: dict[int, int] = {}
         self._blocks: dict[str, list[SampleBlock]] = {}
         self._analyses: dict[str, list[Analysis]] = {}
-        self._births: list[tuple[int, int, int, Body]] = []
-        self._records: list[tuple[int, int, int, Body]] = []
+        self._births: list[_Entry] = []
+        self._entries: list[_Entry] = []
         self.unfit = 0
 
     def instrument(self, instrument: Instrument, t_ns: int) -> None:
         """Describe an instrument; said again when what it says of itself changed."""
         birth = InstrumentBirth(instrument.key, instrument.model, instrument.serial, instrument.firmware)
-        self._births.append((t_ns, self._number(instrument.key), 0, birth))
+        self._births.append(_Entry(t_ns, self._number(instrument.key), 0, birth))
 
     def stream(self, stream: Stream, chain: Iterable[ChainStage], t_ns: int) -> None:
         """Describe a waveform stream."""
@@ -147,11 +165,15 @@ class RecordWriter:
             lead=stream.lead,
             mdc=stream.mdc,
         )
-        self._births.append((t_ns, self._number(stream.name), 0, birth))
+        self._births.append(_Entry(t_ns, self._number(stream.name), 0, birth))
 
     def add(self, item: Item) -> None:
         """Take one model object; its stream or instrument must have been described."""
-        if isinstance(item, SampleBlock):
+        name = item.stream if isinstance(item, SampleBlock | Analysis | Gap) else None
+        name = item.instrument if isinstance(item, Reading | InstrumentEvent) else name
+        if name is not None and name not in self._numbers:
+            self._leave_out(item)
+        elif isinstance(item, SampleBlock):
             self._blocks.setdefault(item.stream, []).append(item)
         elif isinstance(item, Analysis):
             self._analyses.setdefault(item.stream, []).append(item)
@@ -174,37 +196,77 @@ class RecordWriter:
         """Take something the bag itself did."""
         self._add(BAG, t_ns, body)
 
-    def cut(self, now_ns: int, visit: bytes | None) -> Batch | None:
-        """Everything since the last cut as one batch: births, then the rest in order of time; None when nothing was."""
+    def cut(self, now_ns: int, visit: bytes | None) -> list[Batch]:
+        """Everything since the last cut: births, then the rest in order of time.
+
+        One batch as a rule, none when nothing was, several when it is more than a message may carry (a flood, or a
+        device that was blocked).
+        """
         for name, blocks in self._blocks.items():
-            number = self._numbers[name]
             for run in _runs(blocks):
-                data = waveform.encode(np.concatenate([block.samples for block in run]))
-                self._records.append((run[0].t_ns, number, run[0].index, Waveform(data)))
+                self._waveform(self._numbers[name], run)
         for name, parts in self._analyses.items():
             body = _analysis_body(parts)
             if body != AnalysisBody():
                 self._add(self._numbers[name], parts[-1].t_ns, body)
         self._blocks, self._analyses = {}, {}
-        found = self._births + sorted(self._records, key=lambda entry: entry[0])
-        self._births, self._records = [], []
-        if not found:
-            return None
-        records = (Record(stream, seq, (t_ns - now_ns) // 1_000_000, body) for t_ns, stream, seq, body in found)
-        return Batch(now_ns // 1000, visit, tuple(records))
+        found = self._births + sorted(self._entries, key=lambda entry: entry.t_ns)
+        self._births, self._entries = [], []
+        fitting = [record for record in (entry.record(now_ns) for entry in found) if self._fits(record)]
+        return [Batch(now_ns // 1000, visit, part) for part in _parts(fitting)]
+
+    def _waveform(self, number: int, run: list[SampleBlock]) -> None:
+        try:
+            data = waveform.encode(np.concatenate([block.samples for block in run]))
+        except ValueError:  # too long, or not int32
+            self._leave_out(run[0])
+            return
+        self._entries.append(_Entry(run[0].t_ns, number, run[0].index, Waveform(data)))
 
     def _number(self, name: str) -> int:
         return self._numbers.setdefault(name, len(self._numbers) + 1)
 
     def _add(self, stream: int, t_ns: int, body: Body, seq: int | None = None) -> None:
-        if not wire.fits(body):
-            self.unfit += 1
-            log.error("record=unfit body=%r", body)
-            return
         if seq is None:
             seq = self._positions.get(stream, 0)
             self._positions[stream] = seq + 1
-        self._records.append((t_ns, stream, seq, body))
+        self._entries.append(_Entry(t_ns, stream, seq, body))
+
+    def _fits(self, record: Record) -> bool:
+        if wire.fits(record):
+            return True
+        self._leave_out(record.body)
+        return False
+
+    def _leave_out(self, what: object) -> None:
+        self.unfit += 1
+        if not self.unfit & (self.unfit - 1):  # the 1st, 2nd, 4th, 8th ...
+            log.error("record=unfit kind=%s total=%d", type(what).__name__, self.unfit)
+
+
+def _most_bytes(body: Body) -> int:
+    """No record with this body takes more on the wire."""
+    if isinstance(body, Waveform):
+        return len(body.data) + 32
+    if isinstance(body, AnalysisBody):
+        lists = (body.beats, body.pulses, body.sounds, body.quality, body.events)
+        return 64 + 16 * sum(len(found) for found in lists if found)
+    return 12_000 if isinstance(body, StreamBirth | CustodyBody) else 3_000
+
+
+def _parts(records: list[Record]) -> Iterable[tuple[Record, ...]]:
+    """Cut a list of records where a message would become too long."""
+    part: list[Record] = []
+    size = 0
+    for record in records:
+        takes = _most_bytes(record.body)
+        if part and (size + takes > BATCH_BYTES or len(part) == BATCH_RECORDS):
+            yield tuple(part)
+            part, size = [], 0
+        part.append(record)
+        size += takes
+    if part:
+        yield tuple(part)
 
 
 def _runs(blocks: list[SampleBlock]) -> Iterable[list[SampleBlock]]:

@@ -165,6 +165,8 @@ class DownSealer:
     def seal(self, lane: Lane, plaintext: bytes) -> bytes:
         """Seal the next message on a lane."""
         counter = self._counters[lane]
+        if counter > HIGHEST_COUNTER:
+            raise SealError("this session's counter is used up: the hub is to be started again")
         self._counters[lane] += 1
         head = bytes([lane]) + self._head + counter.to_bytes(_COUNTER_BYTES)
         return _seal(self._keys[lane], head, counter, plaintext)
@@ -181,7 +183,7 @@ class DownOpener:
         self._epoch = epoch
         self._epoch_key = epoch_key
         self._device = device
-        self._keys: dict[bytes, dict[Lane, LaneKey]] = {}
+        self._keys: dict[tuple[bytes, Lane], LaneKey] = {}
         self._next: dict[tuple[bytes, Lane], int] = {}
 
     def open(self, sealed: bytes) -> tuple[Head, bytes]:
@@ -189,14 +191,13 @@ class DownOpener:
         head = head_of(sealed)
         if head.lane not in DOWN_LANES or head.epoch != self._epoch:
             raise SealError("another epoch's or another direction's message")
-        keys = self._keys.get(head.session)
-        if keys is None:
-            keys = {lane: lane_key(self._epoch_key, self._device, lane, head.session) for lane in DOWN_LANES}
-        plaintext = _open(keys[head.lane], DOWN_HEAD_BYTES, head.counter, sealed)
-        if head.counter < self._next.get((head.session, head.lane), 0):
+        whose = head.session, head.lane
+        if head.counter < self._next.get(whose, 0):
             raise SealError("replayed")
-        self._keys[head.session] = keys
-        self._next[head.session, head.lane] = head.counter + 1
+        key = self._keys.get(whose) or lane_key(self._epoch_key, self._device, head.lane, head.session)
+        plaintext = _open(key, DOWN_HEAD_BYTES, head.counter, sealed)
+        self._keys[whose] = key
+        self._next[whose] = head.counter + 1
         return head, plaintext
 
 

@@ -59,7 +59,9 @@ class Bytes:
     high: int
 
     def encode(self, value: bytes) -> object:
-        """The bytes themselves."""
+        """The bytes themselves; ValueError when too short or too long."""
+        if not self.low <= len(value) <= self.high:
+            raise ValueError(f"{len(value)} bytes, not {self.low}..{self.high}")
         return bytes(value)
 
     def decode(self, item: object) -> bytes:
@@ -76,8 +78,8 @@ class Text:
     high: int = 64
 
     def encode(self, value: str) -> object:
-        """The text, cut to its longest length: what an instrument says of itself may not stop a batch."""
-        return value[: self.high]
+        """The text, cut to its longest length, in UTF-8: what an instrument says of itself may not stop a batch."""
+        return value[: self.high].encode(errors="replace").decode()
 
     def decode(self, item: object) -> str:
         """The text; WireError when too long."""
@@ -123,7 +125,9 @@ class ListOf:
     high: int = 4096
 
     def encode(self, value: tuple[Any, ...]) -> object:
-        """A CBOR array."""
+        """A CBOR array; ValueError when too long."""
+        if len(value) > self.high:
+            raise ValueError(f"{len(value)} items, at most {self.high}")
         return [self.inner.encode(v) for v in value]
 
     def decode(self, item: object) -> tuple[Any, ...]:
@@ -241,8 +245,11 @@ class Range:
     """An inclusive range of row numbers as a pair."""
 
     def encode(self, value: tuple[int, int]) -> object:
-        """The pair as an array."""
-        return list(value)
+        """The pair as an array; ValueError when it ends before it begins."""
+        first, last = value
+        if last < first:
+            raise ValueError(f"the range {first}..{last} ends before it begins")
+        return [UINT32.encode(first), UINT32.encode(last)]
 
     def decode(self, item: object) -> tuple[int, int]:
         """The pair; WireError when it ends before it begins."""

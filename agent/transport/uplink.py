@@ -16,21 +16,24 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agent import __version__
-from agent.errors import HubError, WireError
+from agent.errors import HubError, StateError, WireError
 from agent.outbox import OutboxThread
 from agent.supervisor import Backoff
-from agent.transport import seal, topics, wire
-from agent.transport.delivery import Delivery
+from agent.transport import seal, sequence, topics, wire
+from agent.transport.delivery import RESEND_AFTER_S, Delivery
 from agent.transport.epoch import Epoch, OutRow
 from agent.transport.messages import Command, EpochReceipt, Message, Receipt, State
+from agent.transport.ranges import SeqSet
 
 if TYPE_CHECKING:
     import aiomqtt
 
 log = logging.getLogger(__name__)
+_silent = logging.getLogger(f"{__name__}.mqtt")
+_silent.setLevel(logging.CRITICAL)  # the library's errors reach us as exceptions; a flood must not fill the journal
 
 KEEPALIVE_S = 5
 TIMEOUT_S = 5.0
@@ -38,6 +41,9 @@ SILENCE_S = 30.0  # data outstanding and no receipt for so long: the connection 
 BACKLOG_BYTES = 128 * 1024  # one backlog message; NATS cuts a client off above 1 MB
 BACKLOG_IN_FLIGHT = 512 * 1024  # so that live rows never wait behind much
 CLEAN_DISCONNECT_S = 1.0
+MOST_QUEUED = 512  # messages that wait for us: more are a flood, and what is dropped of ours comes again
+MOST_REFUSED = 1000  # on one connection: a broker that sends so much nonsense costs the loop its time
+MOST_PACKET_BYTES = 1 << 20
 _TCP_INFO_BYTES = 136
 _TCP_INFO_ACKED = 120  # tcpi_bytes_acked, then tcpi_bytes_received (linux/tcp.h)
 
@@ -91,12 +97,18 @@ class Link:
 
     def wire_bytes(self) -> tuple[int, int]:
         """Bytes (up, down) on this TCP connection so far, TLS and MQTT included, as the kernel counts them."""
-        sock = self._client._client.socket()  # noqa: SLF001 - aiomqtt offers no way to its socket
+        sock: Any = self._client._client.socket()  # noqa: SLF001 - aiomqtt offers no way to its socket
         if sock is None:
             return 0, 0
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
         acked, received = struct.unpack_from("=QQ", info, _TCP_INFO_ACKED)
         return int(acked), int(received)
+
+    def check_packet(self) -> None:
+        """HubError while a packet is coming in that no message of ours can be."""
+        announced = self._client._client._in_packet["remaining_length"]  # noqa: SLF001 - the library has no limit
+        if announced > MOST_PACKET_BYTES:
+            raise HubError(f"{self._where}: a packet of {announced} bytes")
 
     async def messages(self) -> AsyncIterator[tuple[str, bytes]]:
         """Everything that arrives, as (topic, payload)."""
@@ -121,6 +133,8 @@ async def connect(broker: Broker, *, name: str, will: Will | None = None) -> Asy
         keepalive=KEEPALIVE_S,
         timeout=TIMEOUT_S,
         will=None if will is None else aiomqtt.Will(will.topic, will.payload, qos=1, retain=True),
+        max_queued_incoming_messages=MOST_QUEUED,
+        logger=_silent,
     )
     with _as_hub_error(where):
         async with client:
@@ -136,13 +150,14 @@ class LinkState:
     connections: int = 0
     last_error: str = ""
     refused: int = 0
+    unreadable: int = 0
     wire_up: int = 0
     wire_down: int = 0
 
 
 @dataclass(slots=True)
 class Hooks:
-    """What the rest of the agent does when the hub speaks."""
+    """What the rest of the agent does when the hub speaks. `receipt` is told each row once."""
 
     receipt: Callable[[EpochReceipt], None]
     command: Callable[[Command], None]
@@ -173,6 +188,8 @@ class Uplink:
         self._live: asyncio.Queue[OutRow] = asyncio.Queue()
         self._wake_backlog = asyncio.Event()
         self._answered = asyncio.Event()
+        self._hub_here = asyncio.Event()
+        self._waiting_since_s = 0.0
         self._session = 0
         self._hub_session = b""
         self._counted = 0, 0
@@ -199,6 +216,10 @@ class Uplink:
                 if str(error) != self.state.last_error:
                     log.warning("link=down error=%r", str(error))
                 self.state.last_error = str(error)
+            except Exception as error:  # a fault of ours on the way to the hub must not end what is stored
+                if str(error) != self.state.last_error:
+                    log.exception("link=failed")
+                self.state.last_error = str(error)
             finally:
                 self.state.connected = False
                 self._hooks.changed()
@@ -216,9 +237,12 @@ class Uplink:
             while not self._live.empty():
                 self._live.get_nowait()
             self._delivery.connected()
+            self._hub_here.clear()
+            self._waiting_since_s = self._now_s()
             self._counted = 0, 0
             await link.subscribe(topics.down_filter(self._device))
             await link.publish(topic, self._presence(epoch, online=True), qos=1, retain=True)
+            self._delivery.sent(epoch.id, 0, 0, self._now_s())
             self.state.connected = True
             self.state.connections += 1
             self.state.last_error = ""
@@ -227,7 +251,7 @@ class Uplink:
             self._wake_backlog.set()
             try:
                 await _first_ends(
-                    self._receive(link), self._send_live(link), self._send_backlog(link), self._watch_receipts(link)
+                    self._receive(link), self._send_live(link), self._send_backlog(link), self._watch(link, epoch)
                 )
             finally:
                 self._count(link)
@@ -238,72 +262,90 @@ class Uplink:
     def _presence(self, epoch: Epoch, *, online: bool) -> bytes:
         """Our state, behind the epoch's header: retained, so that a hub that comes later can open everything."""
         state = wire.encode(State(online=online, session=self._session, software=__version__))
-        return _sequence_item(epoch.header.payload) + _sequence_item(epoch.state(state))
+        return sequence.join([epoch.header.payload, epoch.state(state)])
 
     async def _send(self, link: Link, name: topics.Up, rows: list[OutRow]) -> None:
-        payload = rows[0].payload if name is topics.Up.LIVE else b"".join(_sequence_item(row.payload) for row in rows)
+        payload = rows[0].payload if name is topics.Up.LIVE else sequence.join(row.payload for row in rows)
         await link.publish(str(topics.Topic(self._device, name)), payload)
-        now_s = self._now_ns() / 1e9
+        now_s = self._now_s()
         for row in rows:
             self._delivery.sent(row.epoch, row.seq, row.seq, now_s)
+
+    def _now_s(self) -> float:
+        return self._now_ns() / 1e9
 
     async def _send_live(self, link: Link) -> None:
         while True:
             await self._send(link, topics.Up.LIVE, [await self._live.get()])
 
     async def _send_backlog(self, link: Link) -> None:
+        """What is on board, once the hub has shown that it is there: a broker alone would only swallow it."""
         in_flight = 0
+        await self._hub_here.wait()
         while True:
             self._wake_backlog.clear()
             due = self._delivery.backlog() if self._live.empty() else None
             if due is None:
                 await _wait(self._wake_backlog, 1.0)
                 continue
-            rows = await self._outbox.call(self._outbox.box.read, *due, BACKLOG_BYTES)
+            try:
+                rows = await self._outbox.call(self._outbox.box.read, *due, BACKLOG_BYTES)
+            except StateError as error:
+                self._delivery.skip(due[0], due[1])
+                if not self.state.unreadable:
+                    log.error("outbox=unreadable error=%r", str(error))
+                self.state.unreadable += 1
+                continue
+            upto = rows[-1].seq if rows else due[2]
+            for lost in SeqSet((row.seq, row.seq) for row in rows).missing(due[1], upto):
+                self._delivery.gone(due[0], *lost)
             if not rows:
-                # The row is being deleted by a commit under way, or was evicted: it is nothing to send.
-                self._delivery.sent(*due, self._now_ns() / 1e9)
                 continue
             await self._send(link, topics.Up.BACKLOG, rows)
             in_flight += sum(len(row.payload) for row in rows)
             if in_flight >= BACKLOG_IN_FLIGHT:
                 self._answered.clear()
-                await _wait(self._answered, 2.0)
+                await _wait(self._answered, RESEND_AFTER_S)
                 in_flight = 0
 
     async def _receive(self, link: Link) -> None:
+        refused = 0
         async for topic, payload in link.messages():
-            parsed = topics.parse(topic)
-            if parsed is None or parsed.device != self._device or not isinstance(parsed.name, topics.Down):
-                self.state.refused += 1
-                continue
             try:
+                parsed = topics.parse(topic)
+                if parsed is None or parsed.device != self._device or not isinstance(parsed.name, topics.Down):
+                    raise seal.SealError("not for us")  # noqa: TRY301 - the same end as one that does not open
                 head, plaintext = self._epoch().down.open(payload)
-                message = wire.decode(plaintext)
+                self._believe(head, wire.decode(plaintext))
             except (seal.SealError, WireError) as error:
+                refused += 1
                 self.state.refused += 1
                 log.debug("down=refused why=%r", str(error))
-                continue
-            if head.session != self._hub_session:
-                # Another hub process: what the one before it took and did not receipt is to be sent again.
-                self._hub_session = head.session
-                self._delivery.connected()
-            self._believe(head.lane, message)
+                if refused >= MOST_REFUSED:
+                    raise HubError("the broker sends what is not the hub's") from None
 
-    def _believe(self, lane: seal.Lane, message: Message) -> None:
-        if lane is seal.Lane.RECEIPT and isinstance(message, Receipt):
+    def _believe(self, head: seal.Head, message: Message) -> None:
+        """Act on what the hub says: opened under this epoch's key, so nobody else said it."""
+        if head.session != self._hub_session:
+            # Another hub process: what the one before it took and did not receipt is to be sent again.
+            self._hub_session = head.session
+            self._delivery.connected()
+        self._hub_here.set()
+        if head.lane is seal.Lane.RECEIPT and isinstance(message, Receipt):
+            self._waiting_since_s = self._now_s()
             for receipt in message.epochs:
-                if self._delivery.receipted(receipt):
-                    self._hooks.receipt(receipt)
-            if self._delivery.oldest_unanswered_s(self._now_ns() / 1e9) == 0:
+                news = self._delivery.receipted(receipt)
+                if news is not None:
+                    self._hooks.receipt(news)
+            if self._delivery.oldest_unanswered_s(self._now_s()) == 0:
                 self.state.receipted_until_ns = self._now_ns()
             self._answered.set()
             self._wake_backlog.set()
             self._hooks.changed()
-        elif lane is seal.Lane.COMMAND and isinstance(message, Command):
+        elif head.lane is seal.Lane.COMMAND and isinstance(message, Command):
             self._hooks.command(message)
         else:
-            self.state.refused += 1
+            raise WireError("a message on another's lane")
 
     def _count(self, link: Link) -> None:
         up, down = link.wire_bytes()
@@ -311,36 +353,21 @@ class Uplink:
         self.state.wire_down += down - self._counted[1]
         self._counted = up, down
 
-    async def _watch_receipts(self, link: Link) -> None:
+    async def _watch(self, link: Link, epoch: Epoch) -> None:
+        """Give the connection up when it is no use: no receipts, nonsense, or a new epoch to be announced."""
         while True:
             await asyncio.sleep(1.0)
             self._count(link)
-            now_s = self._now_ns() / 1e9
-            if self._delivery.oldest_unanswered_s(now_s) > SILENCE_S:
+            link.check_packet()
+            if self._epoch() is not epoch:
+                raise HubError("a new epoch has begun: it is announced on a new connection")
+            now_s = self._now_s()
+            if self._delivery.oldest_unanswered_s(now_s) == 0:
+                self._waiting_since_s = now_s
+            if now_s - self._waiting_since_s > SILENCE_S:
                 raise HubError(f"no receipt for {SILENCE_S:.0f} s: the hub is away or the link is dead")
             if self._delivery.resend(now_s):
                 self._wake_backlog.set()
-
-
-def _sequence_item(payload: bytes) -> bytes:
-    """A row as one item of a CBOR sequence (RFC 8742): a byte string."""
-    size = len(payload)
-    head = bytes([0x59]) + size.to_bytes(2) if size < 1 << 16 else bytes([0x5A]) + size.to_bytes(4)
-    return head + payload
-
-
-def split_sequence(data: bytes) -> list[bytes]:
-    """The rows of a backlog message; WireError when it is not a sequence of byte strings."""
-    rows, at = [], 0
-    while at < len(data):
-        width = {0x59: 2, 0x5A: 4}.get(data[at], 0)
-        size = int.from_bytes(data[at + 1 : at + 1 + width])
-        at += 1 + width
-        if not width or at + size > len(data) or not size:
-            raise WireError("no sequence of rows")
-        rows.append(data[at : at + size])
-        at += size
-    return rows
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:

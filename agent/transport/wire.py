@@ -23,7 +23,6 @@ from agent.transport.messages import (
     AnalysisBody,
     AnchorBody,
     Batch,
-    Body,
     Command,
     CustodyBody,
     EpochHeader,
@@ -190,6 +189,8 @@ _HEADER = Table(
         "reason": (9, _EPOCH_REASON),
         "demo": (10, Bool()),
         "previous": (11, Maybe(Row(PreviousEpoch, EPOCH, Int(-1, 2**32 - 1)))),
+        "chain": (12, Bytes(8, 8)),
+        "number": (13, UINT32),
     },
 )
 _MESSAGE = OneOf(
@@ -206,13 +207,16 @@ _MESSAGE = OneOf(
 
 def encode(message: Message) -> bytes:
     """The deterministic CBOR of a message; ValueError when it holds what the wire cannot carry."""
-    return cbor.dumps(_MESSAGE.encode(message))
+    data = cbor.dumps(_MESSAGE.encode(message))
+    if len(data) > MAX_BYTES:
+        raise ValueError(f"a message of {len(data)} bytes, at most {MAX_BYTES}")
+    return data
 
 
-def fits(body: Body) -> bool:
-    """Whether the wire can carry a record's body: one that it cannot must not stop a batch."""
+def fits(record: Record) -> bool:
+    """Whether the wire can carry a record: one that it cannot must not stop a batch."""
     try:
-        _BODY.encode(body)
+        _RECORD.encode(record)
     except (ValueError, KeyError, TypeError, OverflowError):
         return False
     return True

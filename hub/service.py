@@ -1,0 +1,114 @@
+"""The hub's receiver at work over MQTT: rows in, commits in a thread of their own, receipts and watch orders out."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+
+from agent.errors import HubError, StateError
+from agent.supervisor import Backoff
+from agent.transport import topics
+from agent.transport.messages import Order
+from agent.transport.uplink import Link
+from hub.receiver import Heard, Pending, Receiver
+
+log = logging.getLogger(__name__)
+
+RECEIPT_EVERY_S = 1.0
+RECEIPT_WATCHED_S = 0.25
+WATCH_AGAIN_S = 5.0  # a watch order is repeated: a bag forgets it when it stops coming
+COMMIT_AGAIN_S = 2.0
+
+
+class Service:
+    """A receiver at work over MQTT, with its store in a thread of its own."""
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        *,
+        connect_once: Callable[[], AbstractAsyncContextManager[Link]],
+        commit: Callable[[Pending], Awaitable[object]],
+        heard: Callable[[Heard], None],
+        watched: Callable[[], set[str]],
+    ) -> None:
+        self._receiver = receiver
+        self._connect_once = connect_once
+        self._commit = commit
+        self._heard = heard
+        self._watched = watched
+        self._arrived = asyncio.Event()
+        self.connected = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until cancelled, through any number of connections."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._commit_loop(), name="commit")
+            group.create_task(self._connect_loop(), name="connect")
+
+    async def _connect_loop(self) -> None:
+        backoff = Backoff(first_s=0.2, longest_s=5.0)
+        while True:
+            try:
+                async with self._connect_once() as link:
+                    await link.subscribe(topics.UP_FILTER, qos=0)
+                    log.info("broker=up")
+                    backoff.reset()
+                    for device in self._receiver.have:
+                        self._receiver.tell_all(device)
+                    self.connected.set()
+                    try:
+                        async with asyncio.TaskGroup() as group:
+                            group.create_task(self._speak(link), name="speak")
+                            group.create_task(self._listen(link), name="listen")
+                    except* HubError as errors:
+                        raise errors.exceptions[0] from None
+            except HubError as error:
+                log.warning("broker=down error=%r", str(error))
+            self.connected.clear()
+            await asyncio.sleep(backoff.next_s())
+
+    async def _listen(self, link: Link) -> None:
+        async for topic, payload in link.messages():
+            self._receiver.take(topic, payload)
+            self._arrived.set()
+        raise HubError("the broker closed the connection")
+
+    async def _commit_loop(self) -> None:
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while pending := self._receiver.collect():
+                try:
+                    await self._commit(pending)
+                except StateError as error:
+                    log.error("commit=failed error=%r rows=%d", str(error), len(pending.keys))
+                    self._receiver.dropped(pending)
+                    await asyncio.sleep(COMMIT_AGAIN_S)
+                    continue
+                self._receiver.committed(pending)
+                for heard in pending.heard:
+                    self._heard(heard)
+
+    async def _speak(self, link: Link) -> None:
+        """Receipts, at a pace; watch orders, repeated while a doctor looks."""
+        loop = asyncio.get_running_loop()
+        last_s = watch_s = 0.0
+        number = 0
+        orders: dict[str, Order] = {}
+        while True:
+            await asyncio.sleep(RECEIPT_WATCHED_S / 2)
+            watched, now_s = self._watched(), loop.time()
+            wanted = dict.fromkeys(orders, Order.UNWATCH) | dict.fromkeys(watched, Order.WATCH)
+            again = now_s - watch_s >= WATCH_AGAIN_S
+            for device, order in wanted.items():
+                if order is not orders.get(device) or (again and order is Order.WATCH):
+                    number += 1
+                    for command in self._receiver.order(device, order, number):
+                        await link.publish(*command)
+                        orders[device] = order
+            watch_s = now_s if again else watch_s
+            everyone = now_s - last_s >= RECEIPT_EVERY_S
+            last_s = now_s if everyone else last_s
+            for receipt in self._receiver.receipts(None if everyone else watched):
+                await link.publish(*receipt)
