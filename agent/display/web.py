@@ -16,13 +16,14 @@ import re
 import socket
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from importlib import resources
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agent.display.board import START, Board
 from agent.display.words import Words
@@ -80,10 +81,10 @@ class Refusals:
 class Guard:
     """Stands before the application: only requests to our own name, from our own page, of a sane size, pass."""
 
-    def __init__(self, app: ASGIApp, *, names: Iterable[str], refusals: Refusals) -> None:
+    def __init__(self, app: ASGIApp, *, names: Iterable[str]) -> None:
         self._app = app
         self._names = {name.lower() for name in names}
-        self._refusals = refusals
+        self.refusals = Refusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check one request, then hand it on."""
@@ -110,7 +111,7 @@ class Guard:
             await self._app(scope, receive, dressed)
             what = str(status)
         if OPEN <= status < CLOSED:
-            self._refusals.add(what)
+            self.refusals.add(what)
 
     def _wrong(self, scope: Scope) -> tuple[int, str] | None:
         headers: dict[bytes, bytes] = {}
@@ -273,19 +274,13 @@ class _Server(uvicorn.Server):
         self._say_started()
 
 
-class _Malformed(logging.Filter):
-    """Turns uvicorn's line per malformed request into a count."""
+class _Protocol(H11Protocol):
+    """HTTP as uvicorn speaks it; bytes that are no HTTP are counted (its own line for each is below log_level)."""
 
-    def __init__(self, refusals: Refusals) -> None:
-        super().__init__()
-        self._refusals = refusals
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Count and drop that one line."""
-        if record.msg == "Invalid HTTP request received.":
-            self._refusals.add("malformed")
-            return False
-        return True
+    def send_400_response(self, msg: str) -> None:
+        """Answer what could not be parsed."""
+        cast("Guard", self.config.app).refusals.add("malformed")
+        super().send_400_response(msg)
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -338,15 +333,12 @@ async def serve(
     Only requests that call us by the socket's address, localhost or one of `names` are answered.
     """
     host = sock.getsockname()[0]
-    refusals = Refusals()
-    guard = Guard(app, names={host, f"[{host}]", "localhost", *names}, refusals=refusals)
+    guard = Guard(app, names={host, f"[{host}]", "localhost", *names})
     config = uvicorn.Config(
-        guard, log_config=None, log_level="warning", access_log=False, lifespan="off", ws="none", http="h11",
+        guard, log_config=None, log_level="error", access_log=False, lifespan="off", ws="none", http=_Protocol,
         loop="none", proxy_headers=False, server_header=False, date_header=False, timeout_keep_alive=5,
         timeout_graceful_shutdown=1, limit_concurrency=4 * MAX_PAGES, h11_max_incomplete_event_size=16384,
     )  # fmt: skip
-    malformed = _Malformed(refusals)
-    logging.getLogger("uvicorn.error").addFilter(malformed)
 
     def started() -> None:
         if ready is not None:
@@ -361,4 +353,3 @@ async def serve(
         server.should_exit = True
         await task
         sock.close()
-        logging.getLogger("uvicorn.error").removeFilter(malformed)

@@ -8,7 +8,6 @@ prints two addresses and runs until Ctrl-C; the doctor's code is 4821.
 import asyncio
 import contextlib
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -35,7 +34,8 @@ from agent.model import (
     Unit,
     Visit,
 )
-from hub.page import serve_doctor
+from hub.page import same_code, serve_doctor
+from tests.peers.pages import Ready, serving
 
 CODE = "4821"
 STREAMS = (
@@ -187,84 +187,40 @@ class Room:
         self.watched.append(on)
 
 
-@dataclass
 class Preview:
-    nurse: str
-    doctor: str
-    bag: Patient
-    far: Patient
-    gestures: Gestures
-    room: Room
-    loop: asyncio.AbstractEventLoop
+    """Both pages with their boards, patients and gestures; `nurse` and `doctor` are the addresses once up."""
+
+    def __init__(self) -> None:
+        near, far = new_board(), new_board(remote=True)
+        self.bag, self.far = Patient(near), Patient(far)
+        self.gestures, self.room = Gestures(near), Room(far)
+        self.nurse = self.doctor = ""
+        visit = Visit(b"v" * 16, CODE, time.monotonic_ns())
+        for patient in (self.bag, self.far):
+            patient.begin()
+            patient.board.visit(visit, "visit")
+            patient.board.listening(on=True)
+            patient.readings()
+        near.link(LinkState.WATCHED, time.monotonic_ns())
+        near.battery(minutes=190)
 
     def find(self, code: str) -> Room | None:
-        return self.room if code == CODE else None
+        return same_code([(CODE, self.room)], code)
+
+    async def serve_nurse(self, ready: Ready) -> None:
+        await serve_nurse(self.bag.board, self.gestures, host="127.0.0.1", port=0, ready=ready)
+
+    async def serve_doctor(self, ready: Ready) -> None:
+        await serve_doctor(self, host="127.0.0.1", port=0, demo=True, ready=ready)
 
 
 @contextlib.contextmanager
 def preview() -> Iterator[Preview]:
-    """Both pages in a thread with its own loop."""
-    ready = threading.Event()
-    begun: list[Preview] = []
-    stop: list[Callable[[], object]] = []
-
-    async def main() -> None:
-        near, far = new_board(), new_board(remote=True)
-        visit = Visit(b"v" * 16, CODE, time.monotonic_ns())
-        both = Patient(near), Patient(far)
-        for patient in both:
-            patient.begin()
-            patient.board.visit(visit, "visit")
-            patient.readings()
-        near.link(LinkState.WATCHED, time.monotonic_ns())
-        near.battery(minutes=190)
-        for patient in both:
-            patient.board.listening(on=True)
-        addresses: dict[str, str] = {}
-        loop = asyncio.get_running_loop()
-        show = Preview("", "", *both, Gestures(near), Room(far), loop)
-
-        def up(name: str, url: str) -> None:
-            addresses[name] = url
-            if len(addresses) == 2:
-                show.nurse, show.doctor = addresses["nurse"], addresses["doctor"]
-                begun.append(show)
-                ready.set()
-
-        tasks = [
-            asyncio.create_task(
-                serve_nurse(near, show.gestures, host="127.0.0.1", port=0, ready=lambda u: up("nurse", u))
-            ),
-            asyncio.create_task(
-                serve_doctor(show, host="127.0.0.1", port=0, demo=True, ready=lambda u: up("doctor", u))
-            ),
-            *(asyncio.create_task(patient.live()) for patient in both),
-        ]
-        everything = asyncio.gather(*tasks)
-        stop.append(lambda: loop.call_soon_threadsafe(everything.cancel))
-        with contextlib.suppress(asyncio.CancelledError):
-            await everything
-
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            asyncio.run(main())
-        except Exception as error:  # noqa: BLE001 - shown to the test that waits
-            failed.append(error)
-            ready.set()
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    assert ready.wait(20), "the pages did not start"
-    if failed:
-        raise failed[0]
-    try:
-        yield begun[0]
-    finally:
-        stop[0]()
-        thread.join(10)
-        assert not thread.is_alive(), "the pages did not stop"
+    """Both pages, served from a thread."""
+    show = Preview()
+    with serving(show.serve_nurse, show.serve_doctor, beside=(show.bag.live, show.far.live)) as (nurse, doctor):
+        show.nurse, show.doctor = nurse, doctor
+        yield show
 
 
 if __name__ == "__main__":

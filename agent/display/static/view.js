@@ -130,7 +130,7 @@ export class View {
 
   look(step) {
     const oldest = Math.min(...SLOTS.map((slot) => this.sweeps[slot].chunks[0]?.t ?? Infinity));
-    const first = Math.min(this.frozenFrom, oldest + WINDOW_S);
+    const first = Math.min(this.frozenFrom, oldest + STEP_S); // always something to see
     this.frozenAt = Math.max(first, Math.min(this.frozenFrom, this.frozenAt + step));
     write(document.getElementById("when"), this.when(this.frozenAt));
     this.still = false;
