@@ -71,6 +71,14 @@ class Count:
         """«Cassé»: the next label says which part; without one it is the bag itself."""
         return replace(self, broken=self.broken | {BAG}, naming_broken=True)
 
+    def disinfect(self) -> "Count":
+        """«Désinfecté»."""
+        return replace(self, disinfected=True)
+
+    def refill(self) -> "Count":
+        """«Consommables»: electrodes, specula or strips are to be refilled."""
+        return replace(self, consumables=True)
+
     def details(self, quarantined: frozenset[str] = frozenset()) -> tuple[str, ...]:
         """What the receipt says, as `kind:which`: missing, broken and quarantined parts, `soiled`, then mere notes.
 

@@ -18,8 +18,9 @@ from hashlib import sha256
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from agent.custody import Act, What
+from agent.custody import What
 from agent.errors import BesaceError, WireError
+from agent.holding import Act
 from agent.transport import cbor
 from agent.transport.identity import common_name, verify
 from agent.transport.shapes import SINT, UINT, Bytes, ByValue, ListOf, Maybe, Row, Text

@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent import ledger
-from agent.custody import Act, Custody, State, What, replay
+from agent.custody import State, What
 from agent.errors import WireError
+from agent.holding import Act, Custody, replay
 from agent.ledger import Chain, Head, LedgerError, append, certified, countersign, draft, genesis, verify_ledger
 from agent.transport.identity import Identity
 from provisioning.authority import Authority
