@@ -100,6 +100,7 @@ def _lengths(q: int) -> tuple[int, ...]:
     folded = [magnitudes[(u + 1) // 2] for u in range(count)]
     rest = 2 * sum(magnitudes) - magnitudes[0] - sum(folded)
     floor = sum(folded) >> 11
+    heap: list[tuple[int, int, tuple[int, ...]]]
     heap = [(max(f, floor), i, (i,)) for i, f in enumerate([*folded, rest])]
     lengths = [0] * len(heap)
     heapq.heapify(heap)
@@ -129,16 +130,17 @@ for _q, _row in enumerate(_LENGTHS):
 
 
 @cache
-def _lookups() -> list[list[int]]:
-    """For each table and each run of `_PEEK` bits: symbol << 4 | code length."""
-    tables = []
+def _readers() -> list[tuple[list[int], int, int]]:
+    """For each scale: by the next `_PEEK` bits, symbol << 4 | code length; the escape; how many bits follow bare."""
+    lookups = []
     for lengths in _LENGTHS:
-        table = [0] * (1 << _PEEK)
+        lookup = [0] * (1 << _PEEK)
         for symbol, (code, length) in enumerate(zip(_canonical(lengths), lengths, strict=True)):
-            start = code << _PEEK - length
-            table[start : start + (1 << _PEEK - length)] = [symbol << 4 | length] * (1 << _PEEK - length)
-        tables.append(table)
-    return tables
+            start, stop = code << _PEEK - length, code + 1 << _PEEK - length
+            lookup[start:stop] = [symbol << 4 | length] * (stop - start)
+        lookups.append(lookup)
+    shifts = [max(q - TABLES + _STEPS, 0) // _STEPS for q in range(len(_EDGES) + 1)]
+    return [(lookups[q - _STEPS * shift], _COUNTS[q - _STEPS * shift], shift) for q, shift in enumerate(shifts)]
 
 
 def fields(residuals: Ints, bases: Ints) -> tuple[Ints, Ints]:
@@ -166,24 +168,23 @@ def fields(residuals: Ints, bases: Ints) -> tuple[Ints, Ints]:
 
 def read(data: bytes, at: int, end: int, base: int, limit: int) -> list[int]:
     """Return the residuals in bits [at, end) of `data`; WireError when they do not end there or exceed `limit`."""
-    words = np.ndarray(len(data) + 1, ">u8", data + bytes(8), strides=(1,)).tolist()
-    magnitude = _BASE[base]
+    words = np.ndarray(len(data) + 1, ">u8", data + bytes(8), strides=(1,)).tolist()  # 57 bits and more from any bit
+    readers, edges, bare, mask = _readers(), _EDGES, 64 - _PEEK, (1 << _PEEK) - 1
+    near = last = magnitude = _BASE[base]
     window, far = [magnitude] * _FAR, magnitude * (_FAR + _PRIOR)
-    near = last = magnitude
     out: list[int] = []
-    lookups = _lookups()
     for oldest in range(limit + 1):
         if at >= end:
             break
-        q = bisect_right(_EDGES, far + _NEAR * (near + last))
-        shift = max(q - TABLES + _STEPS, 0) // _STEPS
-        q -= shift * _STEPS
-        entry = lookups[q][words[at >> 3] >> 64 - _PEEK - (at & 7) & (1 << _PEEK) - 1]
+        lookup, escape, shift = readers[bisect_right(edges, far + _NEAR * (near + last))]
+        entry = lookup[words[at >> 3] >> bare - (at & 7) & mask]
         at += entry & 15
         folded = entry >> 4
-        if folded == _COUNTS[q] and at < end:
+        if folded == escape and at < end:
             length = words[at >> 3] >> 64 - _ESCAPE_BITS - (at & 7) & (1 << _ESCAPE_BITS) - 1
             at += _ESCAPE_BITS
+            if length >= LARGEST.bit_length():
+                raise WireError("residual out of range")
             if at < end:
                 folded += (words[at >> 3] >> 64 - length - (at & 7) & (1 << length) - 1) + (1 << length) - 1
             at += length
@@ -191,14 +192,14 @@ def read(data: bytes, at: int, end: int, base: int, limit: int) -> list[int]:
             if at < end:
                 folded = folded << shift | words[at >> 3] >> 64 - shift - (at & 7) & (1 << shift) - 1
             at += shift
-        value = folded + 1 >> 1
-        if value >= LARGEST:
+        magnitude = folded + 1 >> 1
+        if magnitude >= LARGEST:
             raise WireError("residual out of range")
-        out.append(-value if folded & 1 else value)
-        value *= _UNIT
-        far += value - window[oldest]
-        window.append(value)
-        near, last = last, value
+        out.append(-magnitude if folded & 1 else magnitude)
+        magnitude *= _UNIT
+        far += magnitude - window[oldest]
+        window.append(magnitude)
+        near, last = last, magnitude
     if at != end or len(out) > limit:
         raise WireError("residuals do not end with the block")
     return out

@@ -101,6 +101,9 @@ class Filter:
         return cls(tuple(coefs), shift)
 
 
+FIXED = {1: Filter(), 2: Filter((1,)), 3: Filter((2, -1))}  # the fixed predictors above order 0, by order
+
+
 @dataclass(frozen=True, slots=True)
 class Predictor:
     """What blocks of one stream have in common for some seconds: travels once, as a numbered record.
@@ -119,27 +122,25 @@ class Predictor:
 
         Reweighted least squares: the weights are those of Student's t with the scale that the entropy code will
         assume at each sample, so that QRS complexes do not outvote the stretches between them. Order and binary
-        places are those with the fewest bits over `past`, the predictor's own bytes counted.
+        places are those with the fewest bits over `past`, the predictor's own bytes counted; a fixed predictor's
+        coefficients are tried too.
         """
         x = np.asarray(past, np.int64)
         if x.size < _FIT_LEAST:
             raise ValueError(f"{x.size} samples are too few to fit a predictor")
         d = np.diff(x)
-        level = int(np.median(x))
-        best: tuple[float, Self] | None = None
+        filters = list(FIXED.values())
         for order in _FIT_ORDERS:
             coefs = _likeliest(d.astype(np.float64), order)
-            filters = [Filter(_rounded(coefs.tolist(), shift), shift) for shift in _FIT_SHIFTS]
-            residuals = np.stack([f.residuals(d) for f in filters])
-            bases = entropy.bases(residuals)
-            bits = entropy.fields(np.clip(residuals, 1 - entropy.LARGEST, entropy.LARGEST - 1), bases)[1].sum(axis=1)
-            for filter_, base, cost in zip(filters, bases.tolist(), bits.tolist(), strict=True):
-                found = cls(filter_, level, base)
-                total = cost + 8 * len(found.to_bytes()) + 1.5 * order  # what the past was fitted to is not the future
-                if best is None or total < best[0]:
-                    best = total, found
-        assert best is not None
-        return best[1]
+            filters += [Filter(_rounded(coefs, shift), shift) for shift in _FIT_SHIFTS]
+        residuals = np.clip(np.stack([f.residuals(d) for f in filters]), 1 - entropy.LARGEST, entropy.LARGEST - 1)
+        bases = entropy.bases(residuals)
+        bits = entropy.fields(residuals, bases)[1].sum(axis=1).tolist()
+        level = int(np.median(x))
+        found = [cls(filter_, level, base) for filter_, base in zip(filters, bases.tolist(), strict=True)]
+        # A coefficient is worth its bytes, and the bit by which what it was fitted to flatters it.
+        costs = [n + 8 * len(f.to_bytes()) + len(f.filter.coefs) for n, f in zip(bits, found, strict=True)]
+        return found[costs.index(min(costs))]
 
     def to_bytes(self) -> bytes:
         """Return the record that carries this predictor."""
@@ -161,7 +162,7 @@ def _rounded(coefs: Sequence[float], shift: int) -> tuple[int, ...]:
     return tuple(max(-limit, min(limit, round(c * (1 << shift)))) for c in coefs)
 
 
-def _likeliest(d: Floats, order: int) -> Floats:
+def _likeliest(d: Floats, order: int) -> list[float]:
     """Coefficients (order,) that predict differences (n,) best under the entropy code's distribution."""
     windows = sliding_window_view(d, order + 1)[:, ::-1]
     known, wanted = windows[:, 1:], windows[:, 0]
@@ -174,7 +175,8 @@ def _likeliest(d: Floats, order: int) -> Floats:
         coefs = np.linalg.solve(gram, weighted.T @ wanted)
         left = wanted - known @ coefs
         weights = entropy.likelihood_weights(left)
-    return coefs
+    found: list[float] = coefs.tolist()
+    return found
 
 
 def fit_block(differences: Ints) -> Filter | None:

@@ -27,7 +27,7 @@ from agent.errors import WireError
 from agent.model import Samples
 from agent.transport import entropy
 from agent.transport.bits import BitReader, Field, number, pack
-from agent.transport.lpc import INT32_MAX, INT32_MIN, Filter, Predictor, fit_block
+from agent.transport.lpc import FIXED, INT32_MAX, INT32_MIN, Filter, Predictor, fit_block
 
 __all__ = ["MAX_SAMPLES", "Predictor", "decode", "encode"]
 
@@ -37,7 +37,6 @@ MAX_SAMPLES = 65_536
 _MAX_BYTES = 4 * MAX_SAMPLES + 8
 _ORDER_0, _STREAM, _OWN, _PLAIN, _CONSTANT = 0, 4, 5, 6, 7
 _MAX_GAIN = 128  # of a filter, so that residuals stay below 2**40
-_FIXED = {1: Filter(), 2: Filter((1,)), 3: Filter((2, -1))}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,7 +100,7 @@ def decode(data: bytes, predictor: Predictor | None = None) -> Samples:
         return _int32(_read_constant(bits), zeros)
     if mode == _PLAIN:
         return _int32(_read_plain(data, bits), zeros)
-    filter_, level, base = _FIXED.get(mode, Filter()), 0, None
+    filter_, level, base = FIXED.get(mode, Filter()), 0, None
     if mode == _OWN:
         filter_ = Filter.read(bits)
     elif mode == _STREAM:
@@ -123,7 +122,7 @@ def decode(data: bytes, predictor: Predictor | None = None) -> Samples:
 def _ways(x: Ints, predictor: Predictor | None, zeros: int) -> list[_Way]:
     """The best fixed predictor, the stream's, and the block's own where it has a chance to be better."""
     d = np.diff(x)
-    residuals = [x[1:], *(filter_.residuals(d) for filter_ in _FIXED.values())]
+    residuals = [x[1:], *(filter_.residuals(d) for filter_ in FIXED.values())]
     if predictor is not None and predictor.filter.gain() < _MAX_GAIN:
         residuals.append(predictor.filter.residuals(d))
     rough = entropy.rough_bits(np.stack(residuals)).tolist()

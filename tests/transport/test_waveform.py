@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.errors import WireError
-from agent.transport.entropy import LARGEST, TABLES, _lengths
+from agent.transport.bits import pack_fields
+from agent.transport.entropy import LARGEST, TABLES, _lengths, fields
 from agent.transport.lpc import Filter
 from agent.transport.waveform import MAX_SAMPLES, Predictor, decode, encode
 
@@ -171,6 +172,20 @@ def test_damaged_blocks_raise_only_wire_error(block, data):
 def test_what_is_no_block_is_refused(data, why):
     with pytest.raises(WireError):
         decode(data)
+
+
+def test_an_escape_longer_than_any_residual_is_refused():
+    values, widths = fields(np.array([[10**6]]), np.array([0]))
+    code, width = int(values[0, 0]) >> 26, int(widths[0, 0]) - 26  # 6 bits say that 20 follow
+    for length, follow in ((20, 20), (41, 41), (63, 63)):
+        block = [(0, 6), (0, 6), (code, width), (length, 6), (0, follow)]
+        unused = -sum(w for _, w in block) % 8
+        data = pack_fields([(unused << 5, 8), *block])
+        if length == 20:
+            assert decode(data).size == 2
+        else:
+            with pytest.raises(WireError):
+                decode(data)
 
 
 def test_few_bytes_never_take_much_memory():
