@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NoReturn, Protocol, runtime_checkable
 
 from agent.errors import InstrumentError, InstrumentReason
@@ -16,13 +17,20 @@ from agent.model import Gap, Instrument, InstrumentEvent, InstrumentState, Readi
 Item = SampleBlock | Gap | Reading | InstrumentEvent | Scan
 Sink = Callable[[Item], None]
 NowNs = Callable[[], int]
+WallClock = Callable[[], datetime | None]
 
 SILENCE_S = 2.0
+OWN_STALL_S = 0.2  # an event loop later than this cannot tell whether the instrument was silent
 
 
 def boot_ns() -> int:
     """Nanoseconds since boot, suspend included: the clock of every `t_ns`."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def no_wall_clock() -> datetime | None:
+    """A bag that does not know the time of day sets no instrument's clock."""
+    return None
 
 
 def silence_limit_s(period_s: float) -> float:
@@ -110,14 +118,20 @@ class Announcer:
             self._sink(item)
 
     async def watch(self, ended: asyncio.Future[str]) -> NoReturn:
-        """Raise InstrumentError once `ended` says why the link is gone, or after too long a silence."""
+        """Raise InstrumentError once `ended` says why the link is gone, or after too long a silence.
+
+        An exception in `ended` (a decoder or sink that failed in a callback) is raised as it is.
+        """
         loop = asyncio.get_running_loop()
         self._heard_s = loop.time()
         limit_s = silence_limit_s(self._period_s) if self._period_s is not None else None
-        left_s = limit_s
+        left_s, asked_s = limit_s, loop.time()
         while not (await asyncio.wait((ended,), timeout=left_s))[0]:
-            if limit_s is not None:
-                left_s = self._heard_s + limit_s - loop.time()
+            if limit_s is not None and left_s is not None:
+                now_s = loop.time()
+                if now_s - asked_s - left_s > OWN_STALL_S:
+                    self._heard_s = now_s
+                left_s, asked_s = self._heard_s + limit_s - now_s, now_s
                 if left_s <= 0:
                     self.state(InstrumentState.SILENT)
                     raise InstrumentError(InstrumentReason.SILENT, f"nothing for {limit_s:.1f} s")

@@ -23,7 +23,8 @@ from bleak.backends.service import BleakGATTService, BleakGATTServiceCollection
 from bleak.exc import BleakError
 from bleak_retry_connector import BleakClientWithServiceCache, establish_connection
 
-from agent.drivers.base import Announcer, Asking, Decoder, NowNs, Sink, boot_ns
+from agent.drivers.base import Announcer, Asking, Decoder, NowNs, Sink, WallClock, boot_ns, no_wall_clock
+from agent.drivers.gatt.clock import clock_value, read_clock
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Instrument, InstrumentState, Stream
 
@@ -46,6 +47,7 @@ _log = logging.getLogger(__name__)
 
 OPERATION_S = 5.0
 CONNECT_S = 20.0
+PROBE_S = 30.0
 SCAN_S, REST_S = 3.0, 0.2  # one scan window and the pause after it
 SCAN_BESIDE_S, REST_BESIDE_S = 0.6, 2.4  # the same while streams run and need their air time
 BATTERY = "2a19"
@@ -183,7 +185,7 @@ class Profile:
     """What to do with a connected instrument: short or long UUIDs.
 
     `period_s`: how often it speaks, None for one that speaks when it has measured; `episodic`: it connects only to
-    hand over a measurement and its going away is no fault.
+    hand over a measurement and its going away is no fault; `clock`: the characteristic of its own clock.
     """
 
     notify: tuple[str, ...]
@@ -191,6 +193,7 @@ class Profile:
     write: tuple[tuple[str, bytes], ...] = ()
     period_s: float | None = None
     episodic: bool = False
+    clock: str | None = None
 
 
 class BleDriver:
@@ -209,9 +212,11 @@ class BleDriver:
         *,
         patience_s: float = 30.0,
         now_ns: NowNs = boot_ns,
+        wall: WallClock = no_wall_clock,
     ) -> None:
         self.instrument = instrument
         self.decoder = decoder
+        self._wall = wall
         self._address = address
         self._profile = profile
         self._radio = radio
@@ -256,9 +261,9 @@ class BleDriver:
         client = await self._radio.connect(device, lost)
         try:
             self.decoder.resume()
-            await self._begin(client, announcer)
+            await self._begin(client, announcer, ended)
             announcer.state(InstrumentState.READY)
-            asking = asyncio.create_task(self._ask(client, announcer), name=f"{self.instrument.key} identity")
+            asking = asyncio.create_task(self._ask(client, announcer, ended), name=f"{self.instrument.key} identity")
             streaming = self._radio.streaming() if self._profile.period_s else contextlib.nullcontext()
             try:
                 with streaming:
@@ -271,19 +276,26 @@ class BleDriver:
                 async with _mapped("disconnect", OPERATION_S):
                     await client.disconnect()
 
-    async def _begin(self, client: BleakClient, announcer: Announcer) -> None:
+    async def _begin(self, client: BleakClient, announcer: Announcer, ended: asyncio.Future[str]) -> None:
         def receiver(channel: str) -> Callable[[BleakGATTCharacteristic, bytearray], None]:
             def received(_: BleakGATTCharacteristic, data: bytearray) -> None:
-                announcer.items(self.decoder.feed(channel, bytes(data), self._now_ns()))
+                try:
+                    announcer.items(self.decoder.feed(channel, bytes(data), self._now_ns()))
+                except Exception as error:  # noqa: BLE001 (a callback's error is nobody's: run() shall raise it)
+                    if not ended.done():
+                        ended.set_exception(error)
 
             return received
 
         for channel in self._profile.read:
             if (value := await self._value(client, channel)) is not None:
                 announcer.items(self.decoder.feed(channel, value, self._now_ns()))
-        for channel in self._profile.notify:
-            if client.services.get_characteristic(uuid(channel)) is None:
-                continue
+        if self._profile.clock:
+            await self._clock(client, announcer, self._profile.clock)
+        present = [channel for channel in self._profile.notify if _has(client, channel)]
+        if not present:
+            raise InstrumentError(InstrumentReason.UNEXPECTED, f"{self._address} is no {self.instrument.model}")
+        for channel in present:
             async with _mapped(f"subscribe {channel}", OPERATION_S):
                 await client.start_notify(uuid(channel), receiver(channel))
         asked = self.decoder.commands() if isinstance(self.decoder, Asking) else ()
@@ -291,8 +303,24 @@ class BleDriver:
             async with _mapped(f"write {channel}", OPERATION_S):
                 await client.write_gatt_char(uuid(channel), command, response=True)
 
-    async def _ask(self, client: BleakClient, announcer: Announcer) -> None:
-        """Read once per connection what the instrument says of itself; each part may be missing."""
+    async def _clock(self, client: BleakClient, announcer: Announcer, channel: str) -> None:
+        """Say what time the instrument thinks it is, then set it where our own time is known."""
+        if not _has(client, channel):
+            return
+        if (value := await self._value(client, channel)) is not None:
+            announcer.event("clock", read_clock(value) or "unknown")
+        if (now := self._wall()) is not None:
+            try:
+                async with _mapped(f"write {channel}", OPERATION_S):
+                    await client.write_gatt_char(uuid(channel), clock_value(channel, now), response=True)
+            except InstrumentError as error:
+                _log.debug("instrument=%s clock not set: %s", self.instrument.key, error)
+
+    async def _ask(self, client: BleakClient, announcer: Announcer, ended: asyncio.Future[str]) -> None:
+        """Read once per connection what the instrument says of itself; each part may be missing.
+
+        Then, where silence proves nothing, ask again now and then whether the link still carries anything.
+        """
         serial, firmware, battery = [await self._value(client, channel) for channel in (SERIAL, FIRMWARE, BATTERY)]
         self.instrument = dataclasses.replace(
             self.instrument,
@@ -302,16 +330,28 @@ class BleDriver:
         announcer.event("identity", f"serial={self.instrument.serial} firmware={self.instrument.firmware}")
         if battery:
             announcer.event("battery", str(battery[0]))
+        answered = next((c for c, v in ((SERIAL, serial), (FIRMWARE, firmware), (BATTERY, battery)) if v), None)
+        while self._profile.period_s is None and answered:
+            await asyncio.sleep(PROBE_S)
+            if await self._value(client, answered) is None and not ended.done():
+                ended.set_result("no answer to a probe")
 
     async def _value(self, client: BleakClient, channel: str) -> bytes | None:
-        if client.services.get_characteristic(uuid(channel)) is None:
-            return None
         try:
+            if not _has(client, channel):
+                return None
             async with _mapped(f"read {channel}", OPERATION_S):
                 return bytes(await client.read_gatt_char(uuid(channel)))
         except InstrumentError as error:
             _log.debug("instrument=%s %s", self.instrument.key, error)
             return None
+
+
+def _has(client: BleakClient, channel: str) -> bool:
+    try:
+        return client.services.get_characteristic(uuid(channel)) is not None
+    except BleakError as error:  # the link went, and the services with it
+        raise InstrumentError(InstrumentReason.LINK_LOST, str(error)) from error
 
 
 def _text(value: bytes | None) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, cast
 
-from agent.drivers.base import Decoder, Driver, NowNs, boot_ns
+from agent.drivers.base import Decoder, Driver, NowNs, WallClock, boot_ns, no_wall_clock
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Instrument, Kind
 
@@ -69,6 +69,7 @@ class Row:
     read: tuple[str, ...] = ()
     write: tuple[tuple[str, bytes], ...] = ()
     episodic: bool = False
+    clock: str | None = None
     options: tuple[tuple[str, float], ...] = ()
 
 
@@ -99,6 +100,7 @@ ROWS = (
         tip="tip_cuff_start",
         notify=("2a35", "2a36"),
         episodic=True,
+        clock="2a08",
     ),
     _oximeter(
         key="berry-bm1000",
@@ -127,6 +129,7 @@ ROWS = (
         notify=("2a1c",),
         read=("2a1d",),
         episodic=True,
+        clock="2a08",
     ),
     Row(
         key="stethoscope",
@@ -311,6 +314,7 @@ ROWS = (
         tip="tip_scale_hard_floor",
         notify=("2a9d",),
         episodic=True,
+        clock="2a08",
     ),
     Row(
         key="glucose-meter",
@@ -327,6 +331,7 @@ ROWS = (
         tip="tip_strip_blood",
         notify=("2a18", "2a52"),
         episodic=True,
+        clock="2a2b",
     ),
     Row(
         key="healthypi-5",
@@ -354,9 +359,17 @@ def decoder_for(row: Row) -> Decoder:
     return cast("Decoder", getattr(importlib.import_module(module), name)(row.key, **dict(row.options)))
 
 
-def open_driver(key: str, where: str, *, radio: "Radio | None" = None, now_ns: NowNs = boot_ns) -> Driver:
+def open_driver(
+    key: str,
+    where: str,
+    *,
+    radio: "Radio | None" = None,
+    now_ns: NowNs = boot_ns,
+    wall: WallClock = no_wall_clock,
+) -> Driver:
     """A driver for the instrument `key` at `where`: a port's path, a Bluetooth address, or "pcm:" and a socket's path.
 
+    `wall` gives the local time of day, or None while it is unknown, for instruments whose clock the maker lets us set.
     Nothing is opened before its `run`. Raises InstrumentError(NOT_FOUND) for an unknown key, STACK_DOWN when a
     Bluetooth instrument is given no radio.
     """
@@ -378,8 +391,8 @@ def open_driver(key: str, where: str, *, radio: "Radio | None" = None, now_ns: N
 
             if radio is None:
                 raise InstrumentError(InstrumentReason.STACK_DOWN, f"{key} needs a Bluetooth radio")
-            profile = Profile(row.notify, row.read, row.write, row.period_s, row.episodic)
-            return BleDriver(instrument, where, decoder, profile, radio, now_ns=now_ns)
+            profile = Profile(row.notify, row.read, row.write, row.period_s, row.episodic, row.clock)
+            return BleDriver(instrument, where, decoder, profile, radio, now_ns=now_ns, wall=wall)
         case Transport.SOUND:
             from agent.drivers.audio import SocketSource, SoundDriver  # noqa: PLC0415
 

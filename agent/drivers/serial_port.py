@@ -106,8 +106,12 @@ class SerialDriver:
             else:
                 why = "end of file"
             if data:
-                announcer.items(self.decoder.feed("serial", data, self._now_ns()))
-            elif not ended.done():
+                try:
+                    announcer.items(self.decoder.feed("serial", data, self._now_ns()))
+                except Exception as error:  # noqa: BLE001 (a callback's error is nobody's: run() shall raise it)
+                    loop.remove_reader(fd)
+                    ended.set_exception(error)
+            else:
                 loop.remove_reader(fd)
                 ended.set_result(why)
 

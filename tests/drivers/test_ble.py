@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from datetime import datetime
 
 import pytest
 from driver_helpers import samples_of, until
@@ -14,7 +15,16 @@ from bumble.gatt import Characteristic, Service
 from agent.drivers.berry import BciDecoder
 from agent.drivers.ble import BleDriver, Profile, Radio, uuid
 from agent.drivers.catalogue import open_driver
-from agent.drivers.simulated.peripherals import HciServer, Link, Peripheral, about, indicating, notifying, reading
+from agent.drivers.simulated.peripherals import (
+    HciServer,
+    Link,
+    Peripheral,
+    about,
+    indicating,
+    notifying,
+    readable_and_writable,
+    reading,
+)
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Gap, Instrument, InstrumentEvent, InstrumentState, Reading, SampleBlock
 
@@ -186,6 +196,60 @@ def test_a_thermometer_names_its_site_by_the_type_characteristic():
     assert scenario(body) == [(36.4, "bouche")]
 
 
+def test_the_cuffs_clock_is_read_and_set():
+    async def body(rig):
+        value, clock = indicating("2A35"), readable_and_writable("2A08", bytes.fromhex("e407 01 01 00 00 00"))
+        services = [Service(UUID("1810"), [value, clock])]
+        cuff = Peripheral(rig.link, "A&D_UA-651BLE_1", CUFF, "1810", services)
+        await cuff.start()
+        wall = datetime(2026, 3, 9, 14, 20, 5)  # noqa: DTZ001
+        items, _ = rig.start(open_driver("and-ua651ble", CUFF, radio=rig.radio, wall=lambda: wall))
+        await until(lambda: cuff.subscribed(value))
+        return events(items)["clock"], bytes(clock.value)
+
+    said, now = scenario(body)
+    assert said == "2020-01-01T00:00:00"
+    assert now == bytes.fromhex("ea07 03 09 0e 14 05")
+
+
+def test_a_link_that_carries_nothing_any_more_is_probed(monkeypatch):
+    """bluetoothd can die without a word; an instrument that may be silent for hours is asked now and then."""
+    monkeypatch.setattr("agent.drivers.ble.PROBE_S", 0.05)
+    monkeypatch.setattr("agent.drivers.ble.OPERATION_S", 0.2)
+
+    async def body(rig):
+        value = indicating("2A35")
+        services = [Service(UUID("1810"), [value]), *about("UA-1", "1.0", 50)]
+        cuff = Peripheral(rig.link, "A&D_UA-651BLE_1", CUFF, "1810", services)
+        await cuff.start()
+        items, _ = rig.start(open_driver("and-ua651ble", CUFF, radio=rig.radio))
+        await until(lambda: cuff.subscribed(value) and "battery" in events(items))
+        loop = asyncio.get_running_loop()
+        rig.hci._connection._source.set_packet_sink(None)  # the controller hears no host any more
+        since = loop.time()
+        await until(lambda: rig.radio._wanted, 3)  # it looks out for the cuff again
+        return loop.time() - since
+
+    assert scenario(body) < 2
+
+
+def test_an_error_in_the_sink_ends_the_run():
+    async def body(rig):
+        peripheral, value = await rig.berry()
+
+        def sink(item):
+            if isinstance(item, SampleBlock):
+                raise ZeroDivisionError
+
+        task = asyncio.create_task(open_driver("berry-bm1000", BERRY, radio=rig.radio).run(sink))
+        await until(lambda: peripheral.subscribed(value))
+        await peripheral.notify(value, PACKET)
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(task, 2)
+
+    scenario(body)
+
+
 def test_several_instruments_at_once_lose_nothing():
     async def body(rig):
         addresses = [f"C0:00:00:00:01:{k:02X}" for k in range(5)]
@@ -213,6 +277,18 @@ def test_a_streaming_instrument_that_never_advertises_is_not_found():
         return error.value.reason
 
     assert scenario(body) is InstrumentReason.NOT_FOUND
+
+
+def test_another_instrument_at_the_address_is_unexpected():
+    async def body(rig):
+        peripheral = Peripheral(rig.link, "Kettle", BERRY, "180A", about("K-1", "1", 9))
+        await peripheral.start()
+        _, task = rig.start(open_driver("berry-bm1000", BERRY, radio=rig.radio))
+        with pytest.raises(InstrumentError) as error:
+            await task
+        return error.value.reason
+
+    assert scenario(body) is InstrumentReason.UNEXPECTED
 
 
 def test_no_adapter_is_stack_down():

@@ -1,10 +1,13 @@
 """PLX oximeters, heart rate, weight and glucose: values by hand from the service specifications."""
 
+from datetime import datetime
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.drivers.base import Asking
+from agent.drivers.gatt.clock import clock_value, read_clock
 from agent.drivers.gatt.glucose import GlucoseDecoder
 from agent.drivers.gatt.heart_rate import HeartRateDecoder
 from agent.drivers.gatt.pulse_oximeter import PulseOximeterDecoder
@@ -154,6 +157,18 @@ def test_a_meter_is_asked_for_its_newest_record_then_only_for_newer_ones():
 )
 def test_no_records_found_is_no_error(answer, said):
     assert [i.what for i in read(GlucoseDecoder, "2a52", answer)] == said
+
+
+# --- clocks --------------------------------------------------------------------------------------------------
+
+
+def test_clocks_are_read_and_written():
+    when = datetime(2026, 3, 9, 14, 20, 5, 500_000)  # noqa: DTZ001 (a Monday)
+    assert clock_value("2a08", when) == bytes.fromhex("ea07 03 09 0e 14 05")
+    assert clock_value("2a2b", when) == bytes.fromhex("ea07 03 09 0e 14 05 01 80 01")
+    assert read_clock(bytes.fromhex("ea07 03 09 0e 14 05 01 80 00")) == "2026-03-09T14:20:05"
+    assert read_clock(bytes.fromhex("0000 03 09 0e 14 05")) is None
+    assert read_clock(b"\x01") is None
 
 
 # --- all -----------------------------------------------------------------------------------------------------

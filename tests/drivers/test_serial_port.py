@@ -175,6 +175,21 @@ def test_a_badge_is_read(cable):
     assert asyncio.run(scenario()) == ["BSC1:ABC"]
 
 
+def test_an_error_in_the_sink_ends_the_run(cable):
+    def sink(item):
+        if isinstance(item, SampleBlock):
+            raise ZeroDivisionError
+
+    async def scenario():
+        task = asyncio.create_task(open_driver("healthypi-4", cable.path).run(sink))
+        await asyncio.sleep(0.05)
+        cable.write(FRAME)
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.wait_for(task, 1)
+
+    asyncio.run(scenario())
+
+
 def test_a_flood_is_taken_whole(cable):
     """A second of 100 times the rate, written by a thread as fast as the port takes it."""
 

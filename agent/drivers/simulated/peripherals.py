@@ -162,6 +162,12 @@ def reading(uuid: str, value: bytes) -> Characteristic:
     return Characteristic(UUID(uuid), Characteristic.READ, Characteristic.READABLE, value)
 
 
+def readable_and_writable(uuid: str, value: bytes) -> Characteristic:
+    """A characteristic to read and write."""
+    properties = Characteristic.READ | Characteristic.WRITE
+    return Characteristic(UUID(uuid), properties, Characteristic.READABLE | Characteristic.WRITEABLE, value)
+
+
 def notifying(uuid: str) -> Characteristic:
     """A characteristic that notifies."""
     return Characteristic(UUID(uuid), Characteristic.NOTIFY, 0, b"")
