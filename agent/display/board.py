@@ -271,7 +271,7 @@ class Board:
         if view.band_hz is not None:
             low, high = view.band_hz
             about.append(words("sweep.band", low=_hz(low), high=_hz(high)))
-        if view.mode:
+        if f"sweep.mode_{view.mode}" in words:
             about.append(words(f"sweep.mode_{view.mode}"))
         if slot == "ecg" and view.mode != "diagnostic":
             warning = words("sweep.monitor")

@@ -31,11 +31,11 @@ def numbers(scene: Scene) -> list[Any]:
 def _heart_rate(scene: Scene) -> Any:
     """Heart rate: from the ECG; without an ECG, from an instrument that measures it itself."""
     stream = scene.slots.get("ecg")
-    rate = scene.picture.heard(stream).rate if stream else None
-    if rate is None:
+    if stream is None:
         own = _reading(scene, "hr", Kind.HEART_RATE, scene.words("number.per_min"), 0)
         return own or _absent(scene, "hr", "ecg")
-    return _rate(scene, "hr", *rate)
+    rate = scene.picture.heard(stream).rate
+    return _rate(scene, "hr", *rate) if rate is not None else _absent(scene, "hr", "ecg")
 
 
 def _saturation(scene: Scene) -> Any:
@@ -139,8 +139,13 @@ def _newest(scene: Scene, kind: Kind) -> Reading | None:
         return current, _clinical(scene, reading.instrument), 0 if current else reading.t_ns
 
     found = (r for (_, k), r in scene.picture.readings.items() if k is kind)
-    # A continuous kind inside a group is one figure of a cuff's measurement, not a number that goes on.
-    return max((r for r in found if kind not in CONTINUOUS or not r.group), key=rank, default=None)
+    # A cuff's pulse is one figure of its measurement, not a number that goes on.
+    return max((r for r in found if kind not in CONTINUOUS or not _of_a_cuff(scene, r)), key=rank, default=None)
+
+
+def _of_a_cuff(scene: Scene, reading: Reading) -> bool:
+    card = scene.picture.card(reading.instrument)
+    return card is not None and card.kind == "pressure"
 
 
 def _flag(scene: Scene, flag: str) -> str:

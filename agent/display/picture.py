@@ -82,6 +82,7 @@ _KINDS: Mapping[Signal | Kind, str] = {
     Kind.WEIGHT: "scale",
     Kind.SPO2: "oximeter",
     Kind.TEMPERATURE: "thermometer",
+    Kind.HEART_RATE: "strap",
 }
 """What an instrument is on its tile, by what it gives: the first that applies."""
 

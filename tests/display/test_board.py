@@ -142,6 +142,15 @@ def test_the_pleth_never_stands_in_for_the_heart_rate():
     assert desk.number("pr")["label"] == "FP"
 
 
+def test_an_instrument_s_own_heart_rate_is_shown_only_where_there_is_no_ecg():
+    desk = Desk().described()
+    desk.reading("board", Kind.HEART_RATE, Unit.PER_MIN, 80)
+    assert desk.shown("hr")[1] == "none"
+    alone = Desk()
+    alone.reading("strap", Kind.HEART_RATE, Unit.PER_MIN, 80)
+    assert alone.shown("hr") == ("80", "current")
+
+
 def test_late_findings_never_replace_newer_ones():
     desk = Desk().described()
     desk.analysis("ecg", rate=Rate(72.0))
@@ -272,6 +281,14 @@ def test_glucose_is_never_in_mmol_alone_and_weight_has_a_decimal():
     assert (desk.shown("glucose")[0], desk.number("glucose")["unit"]) == ("126", "mg/dL")
     assert desk.number("glucose")["note"].startswith("(1,26 g/L)")
     assert desk.shown("weight") == ("72,5", "current")
+
+
+def test_an_oximeter_that_groups_its_numbers_is_shown_as_any_other():
+    desk = Desk().described()
+    for group, value in ((7, 95), (8, 96)):
+        desk.reading("plx", Kind.SPO2, Unit.PERCENT, value, group=group)
+        desk.reading("plx", Kind.PULSE_RATE, Unit.PER_MIN, 60 + group, group=group)
+    assert (desk.shown("spo2")[0], desk.shown("pr")[0]) == ("96", "68")
 
 
 def test_perfusion_is_shown_only_while_it_is_given():
@@ -413,7 +430,7 @@ def test_a_gap_is_said_for_a_moment():
         ([Signal.ECG, Signal.RED, Kind.SPO2, Kind.TEMPERATURE], "ecg"), ([Signal.PLETH], "oximeter"),
         ([Kind.SPO2, Kind.PULSE_RATE], "oximeter"), ([Kind.PULSE_RATE, Kind.PRESSURE_SYSTOLIC], "pressure"),
         ([Kind.TEMPERATURE], "thermometer"), ([Signal.SOUND], "stethoscope"), ([Kind.GLUCOSE], "glucose"),
-        ([Kind.WEIGHT], "scale"),
+        ([Kind.WEIGHT], "scale"), ([Kind.HEART_RATE], "strap"),
     ],
 )  # fmt: skip
 def test_an_instrument_is_known_by_what_it_gives(gives, kind):

@@ -1,5 +1,6 @@
 """Every sentence a person sees is French, in fr.toml, and there for every case the code knows."""
 
+import importlib
 import re
 
 import pytest
@@ -29,6 +30,21 @@ def test_each_kind_of_instrument_has_its_name_its_good_and_its_tip():
     for kind in kinds:
         for part in ("name", "good", "tip"):
             assert WORDS(f"instrument.{kind}.{part}").strip()
+
+
+DECODERS = sorted({row.decoder.split(":")[0] for row in ROWS})
+
+
+@pytest.mark.parametrize("module", DECODERS)
+def test_each_flag_of_an_instrument_has_its_words(module):
+    """A decoder's tables of bits are the only int-to-str dicts it has, but for its sites."""
+    tables = [
+        table
+        for name, table in vars(importlib.import_module(module)).items()
+        if isinstance(table, dict) and "SITE" not in name
+    ]
+    flags = {flag for table in tables for bit, flag in table.items() if isinstance(bit, int) and isinstance(flag, str)}
+    assert not {flag for flag in flags if f"flag.{flag}" not in WORDS}
 
 
 def test_each_tip_of_the_catalogue_is_written():
