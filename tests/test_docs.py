@@ -1,0 +1,21 @@
+"""The docs say what the code does: drawn tables, named files, sentences for every reason."""
+
+import re
+from pathlib import Path
+
+from agent.visit import diagram
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_visit_is_drawn_as_it_is():
+    assert diagram() in (ROOT / "docs/architecture.md").read_text()
+
+
+def test_files_named_in_the_docs_exist():
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/decisions/*.md")]:
+        text = page.read_text()
+        for target in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+        for name in re.findall(r"`((?:agent|hub|provisioning|benchmarks|tests)/[\w/]+\.(?:py|js|toml|cddl))`", text):
+            assert (ROOT / name).exists(), f"{page.name} names {name}"

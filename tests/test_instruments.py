@@ -1,0 +1,96 @@
+"""Instruments: one that fails, blocks or is unknown never costs another a sample."""
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from agent.config import InstrumentConfig, RadioConfig
+from agent.drivers import catalogue
+from agent.errors import InstrumentError, InstrumentReason
+from agent.instruments import Instruments
+from agent.model import Instrument, InstrumentEvent, InstrumentState, SampleBlock
+
+
+class Fake:
+    """A driver that behaves as its key says."""
+
+    def __init__(self, key: str) -> None:
+        self.instrument = Instrument(key, key)
+        self.streams = ()
+        self.runs = 0
+
+    async def run(self, sink) -> None:
+        self.runs += 1
+        key = self.instrument.key
+        if key == "crashing":
+            raise ZeroDivisionError
+        if key == "unplugged":
+            raise InstrumentError(InstrumentReason.LINK_LOST, "gone")
+        if key == "cancelled":
+            raise asyncio.CancelledError
+        index = 0
+        while True:
+            burst = 100 if key == "flooding" else 1
+            for _ in range(burst):
+                sink(SampleBlock(key, index, 0, np.zeros(1, np.int32)))
+                index += 1
+            await asyncio.sleep(0.01)
+
+
+def run_for(seconds: float, *keys: str) -> tuple[Instruments, list]:
+    items, opened = [], []
+
+    async def main() -> Instruments:
+        wanted = [InstrumentConfig(key, "") for key in keys]
+        instruments = Instruments(wanted, RadioConfig(), sink=items.append, opened=opened.append, now_ns=lambda: 7)
+        task = asyncio.create_task(instruments.run())
+        await asyncio.sleep(seconds)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return instruments
+
+    instruments = asyncio.run(main())
+    assert [driver.instrument.key for driver in opened] == [k for k in keys if k != "unknown"]
+    return instruments, items
+
+
+@pytest.fixture(autouse=True)
+def fakes(monkeypatch):
+    def open_driver(key, where, *, radio=None):
+        if key == "unknown":
+            raise InstrumentError(InstrumentReason.NOT_FOUND, "no such key")
+        return Fake(key)
+
+    monkeypatch.setattr(catalogue, "open_driver", open_driver)
+
+
+@pytest.mark.parametrize("bad", ["crashing", "unplugged", "cancelled", "flooding", "unknown"])
+def test_a_bad_neighbour_costs_no_sample(bad):
+    instruments, items = run_for(0.5, bad, "steady")
+    indices = [i.index for i in items if isinstance(i, SampleBlock) and i.stream == "steady"]
+    assert indices == list(range(len(indices)))
+    assert len(indices) >= 20
+    if bad != "flooding":
+        assert instruments.status()[bad]["last_error"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"), [("crashing", "unexpected"), ("unplugged", "link_lost"), ("unknown", "not_found")]
+)
+def test_a_failure_is_an_event_with_its_reason(bad, why):
+    _, items = run_for(0.1, bad)
+    event = next(i for i in items if isinstance(i, InstrumentEvent))
+    assert (event.instrument, event.state, event.what, event.detail) == (bad, InstrumentState.FAILED, "failed", why)
+
+
+def test_a_failing_instrument_is_tried_again():
+    instruments, _ = run_for(0.6, "unplugged")
+    assert instruments.status()["unplugged"]["starts"] >= 2
+
+
+def test_states_are_kept_for_whoever_comes_later():
+    instruments, _ = run_for(0.05, "steady")
+    instruments.saw(InstrumentEvent("steady", 1, InstrumentState.MEASURING))
+    instruments.saw(InstrumentEvent("steady", 2, None, "battery", "80"))
+    assert instruments.states() == [InstrumentEvent("steady", 7, InstrumentState.MEASURING)]
