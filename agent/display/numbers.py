@@ -174,7 +174,7 @@ def _beside(scene: Scene, reading: Reading, verdict: Verdict) -> tuple[str, str]
     """Return what stands under a reading (site, time, the instrument's own words) and its mark."""
     parts: list[str] = []
     mark = ""
-    if reading.site:
+    if reading.site and reading.kind is not Kind.PULSE_RATE:  # it stands beside the SpO2, which has said it
         parts += [scene.words.or_given("site", part.strip()) for part in reading.site.split("·")]
     if reading.kind not in CONTINUOUS:
         parts.append(scene.time(reading.t_ns))

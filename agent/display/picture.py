@@ -23,6 +23,7 @@ from agent.model import (
     Stream,
 )
 
+NOW_S = 5.0
 RECENT_S = 4.0
 """How long a passing trouble of a signal stays on screen."""
 
@@ -235,6 +236,19 @@ class Scene:
     def time(self, t_ns: int) -> str:
         """Return the time of day of `t_ns`, or how long ago while the clock is not anchored."""
         at = self.wall(t_ns)
-        if at is None:
-            return self.words("common.since", age=age(freshness.age_s(t_ns, self.now_ns)))
-        return f"{at:%H:%M}"
+        return self.since(t_ns) if at is None else f"{at:%H:%M}"
+
+    def since(self, t_ns: int) -> str:
+        """Return how long ago `t_ns` was."""
+        seconds = freshness.age_s(t_ns, self.now_ns)
+        return self.words("common.just_now") if seconds < NOW_S else self.words("common.since", age=age(seconds))
+
+    @property
+    def listening(self) -> bool:
+        """Whether the microphone is open; from afar, whether its sound comes in."""
+        sound = self.slots.get("sound")
+        return self.picture.listening or (self.remote and sound is not None and self.recent(self.seen(sound)))
+
+    def seen(self, stream: str) -> int | None:
+        """Return the time of a stream's newest sample."""
+        return self.picture.heard(stream).seen_ns

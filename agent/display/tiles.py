@@ -66,7 +66,7 @@ def _at_work(scene: Scene, key: str, status: Status) -> tuple[str, str, bool]:
         return "ok", scene.words(f"said.{status.said[0]}", detail=status.said[1]), True
     if any(scene.recent(h.seen_ns) for h in streams):
         return "ok", "", True
-    quiet = Signal.SOUND in picture.signals(key) and not picture.listening
+    quiet = Signal.SOUND in picture.signals(key) and not scene.listening
     if not quiet and any(h.seen_ns is not None for h in streams):
         return "todo", scene.words.of(InstrumentState.SILENT), False
     return "ok", "", status.read_ns is not None and not picture.signals(key)

@@ -43,7 +43,7 @@ def link(scene: Scene) -> Any:
                 behind = freshness.age_s(until, scene.now_ns)
                 mark = "todo" if behind > LATE_S else "ok"
                 text = (
-                    words("link.received_ago", age=age(behind))
+                    words("link.received_ago", since=scene.since(until))
                     if at is None
                     else words("link.received_until", time=f"{at:%H:%M}")
                 )
@@ -96,7 +96,7 @@ def vitals(scene: Scene) -> dict[str, Any]:
             "outside": "" if picture.visit_state == "visit" else words("visit.outside"),
         },
         "sound": {
-            "listening": picture.listening,
-            "empty": words("sweep.no_instrument" if picture.listening else "sound.closed"),
+            "listening": scene.listening,
+            "empty": words("sweep.no_instrument" if scene.listening else "sound.closed"),
         },
     }

@@ -364,6 +364,15 @@ def test_a_stethoscope_at_rest_is_well():
     assert desk.tile("scope")["mark"] == "ok"
 
 
+def test_from_afar_the_microphone_is_open_while_its_sound_comes_in():
+    desk = Desk(remote=True).described()
+    assert desk.vitals["sound"] == {"listening": False, "empty": "Écoute arrêtée"}
+    desk.samples(SOUND)
+    assert desk.vitals["sound"]["listening"]
+    assert not desk.after(5).vitals["sound"]["listening"]
+    assert desk.tile("scope")["mark"] == "ok"
+
+
 def test_an_instrument_that_is_no_medical_device_says_so():
     desk = Desk().described()
     assert desk.tile("board")["flag"] == "Non clinique"
@@ -471,7 +480,8 @@ def test_without_a_clock_the_link_counts_seconds():
     desk = Desk()
     desk.clock.anchored = False
     desk.board.link(LinkState.CONNECTED, desk.clock.ns - 3 * S)
-    assert desk.vitals["link"]["text"] == "Reçu par la plateforme il y a 3 s"
+    assert desk.vitals["link"]["text"] == "Reçu par la plateforme à l'instant"
+    assert desk.after(9).vitals["link"]["text"] == "Reçu par la plateforme il y a 12 s"
     assert (desk.vitals["clock"], desk.vitals["day_s"]) == ("", None)
 
 

@@ -241,6 +241,30 @@ def test_no_beat_is_said_on_both_pages_and_out_loud(browser: Chromium, show):
     page.close()
 
 
+def test_pieces_are_kept_once_and_in_order_however_they_arrive(browser: Chromium, show):
+    page = browser.page()
+    page.size(1280, 800)
+    page.open(show.nurse)
+    kept = page.run("""(async () => {
+      const { Sweep } = await import("/static/sweep.js");
+      const sweep = new Sweep(document.querySelector('.row[data-slot="pleth"] .trace'), "pleth", 60);
+      const piece = (t, ...y) => sweep.add({ t, fs: 10, q: 0.5, y });
+      piece(1.0, 0, 1, 2, 3);
+      piece(1.4, 4, 5);
+      piece(1.0, 0, 1, 2, 3); // a reconnection repeats what is there
+      piece(1.2, 2, 3, 4, 5, 6); // and a little more
+      piece(3.0, 20, null, 22);
+      piece(1.7, 7, 8); // late
+      piece(2.5, 15, 16, 17, 18, 19, 20); // late, up to what is there
+      return sweep.chunks.flatMap(({ t, v }) => [...v].map((value, i) => [Math.round(10 * t + i), value]));
+    })()""")
+    points = dict(kept)
+    assert [tenth for tenth, _ in kept] == sorted(points)
+    expected = {10 + n: n / 2 for n in (*range(9), *range(15, 21), 22)}
+    assert {tenth: value for tenth, value in points.items() if value is not None} == expected
+    page.close()
+
+
 def test_when_the_server_falls_silent_no_number_stays(browser: Chromium):
     pages: dict[str, Page] = {}
     with contextlib.ExitStack() as later:

@@ -44,28 +44,30 @@ export class Sweep {
     return most;
   }
 
-  // Insert what came at its true time; what is already there (a reconnection repeats some) is not taken twice.
+  // Take what came; it stands at its true time, and what is already there (a reconnection repeats some) stays.
   add({ t, fs, q, y }) {
-    let v = Float32Array.from(y, (level) => (level === null ? NaN : level * q));
-    let at = this.chunks.length;
-    while (at > 0 && this.chunks[at - 1].t > t + 0.5 / fs) at--;
-    const before = this.chunks[at - 1];
-    if (before) {
-      const known = Math.round((before.t + before.v.length / before.fs - t) * fs);
-      if (known > 0) {
-        v = v.subarray(known);
-        t += known / fs;
-      }
-    }
-    const after = this.chunks[at];
-    if (after) v = v.subarray(0, Math.max(0, Math.round((after.t - t) * fs)));
-    if (!v.length) return;
-    this.chunks.splice(at, 0, { t, fs, v });
-    if (this.drawnTo !== null && t < this.drawnTo) this.stale = true; // late: fill it in
+    this.put(t, fs, Float32Array.from(y, (level) => (level === null ? NaN : level * q)));
     const oldest = this.end - this.keepS;
     let drop = 0;
     while (this.chunks[drop].t + this.chunks[drop].v.length / this.chunks[drop].fs < oldest) drop++;
     if (drop) this.chunks.splice(0, drop);
+  }
+
+  put(t, fs, v) {
+    if (!v.length) return;
+    let at = this.chunks.length;
+    while (at > 0 && this.chunks[at - 1].t > t + 0.5 / fs) at--;
+    const before = this.chunks[at - 1];
+    const known = before ? Math.round((before.t + before.v.length / before.fs - t) * fs) : 0;
+    if (known > 0) {
+      this.put(t + known / fs, fs, v.subarray(known));
+      return;
+    }
+    const after = this.chunks[at];
+    const free = after ? Math.round((after.t - t) * fs) : v.length;
+    this.chunks.splice(at, 0, { t, fs, v: v.subarray(0, free) });
+    if (this.drawnTo !== null && t < this.drawnTo) this.stale = true; // late: fill it in
+    this.put(t + free / fs, fs, v.subarray(free));
   }
 
   resize() {
@@ -119,7 +121,7 @@ export class Sweep {
   }
 
   zero() {
-    return Math.round(this.height * 0.66);
+    return Math.round(this.height * 0.72);
   }
 
   // Where the caption lies over the trace, pleth and sound keep below it.
