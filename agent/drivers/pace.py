@@ -136,8 +136,8 @@ class Track:
         if lost := self._clock.arrived(self.index + n - 1, n, t_ns):
             items += self.skip(lost, GapReason.OVERRUN)
         t0_ns = self._clock.time_ns(self.index)
-        columns = samples.reshape(n, -1).T
+        columns = np.ascontiguousarray(samples.reshape(n, -1).T)
         for stream, column in zip(self.streams, columns, strict=True):
-            items.append(SampleBlock(stream.name, self.index, t0_ns, np.ascontiguousarray(column)))
+            items.append(SampleBlock(stream.name, self.index, t0_ns, column))
         self.index += n
         return items

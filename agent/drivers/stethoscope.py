@@ -15,6 +15,7 @@ SOURCE_FS_HZ = 16_000
 FS_HZ = SOURCE_FS_HZ / FACTOR
 HEADER = struct.Struct("<QI")
 MOST = SOURCE_FS_HZ  # samples in a frame: a second; more is damage
+FARTHEST = 60 * SOURCE_FS_HZ  # samples that a jump of the index may mean
 FULL_SCALE = 1 / 32768
 
 
@@ -50,6 +51,9 @@ class StethoscopeDecoder:
         """Take bytes from the socket."""
         del channel
         buffer = self._buffer
+        if self.lost_sync:
+            self.counters.skipped_bytes += len(data)
+            return []
         buffer += data
         items: list[Item] = []
         while len(buffer) >= HEADER.size and not self.lost_sync:
@@ -68,6 +72,11 @@ class StethoscopeDecoder:
             self.counters.damaged += 1  # repeated or from before: the source began anew without saying so
             self.counters.skipped_bytes += 2 * len(samples)
             return []
+        if self._next_in is not None and index - self._next_in > FARTHEST:
+            self.counters.damaged += 1  # no loss is that long: the source counts anew, time says what is missing
+            self._decimator.reset()
+            self._next_out = None
+            self._track.resume()
         self.counters.frames += 1
         self._next_in = index + len(samples)
         first, out = self._decimator.push(index, samples)

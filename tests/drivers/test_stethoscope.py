@@ -51,6 +51,15 @@ def test_a_jump_of_the_index_is_a_gap_on_the_4_khz_grid():
     assert (samples_of(items, SOUND) == np.concatenate((before[1], after))).all()
 
 
+def test_an_index_from_nowhere_is_no_gap_of_a_century():
+    d = decoder()
+    fed(d, frame(0, noise(1000)), t_ns=10**9)
+    items = fed(d, frame(2**62, noise(1000)), t_ns=2 * 10**9)
+    (gap,) = gaps_of(items, SOUND)
+    assert gap[1] == pytest.approx(4000 - 203, abs=2)
+    assert d.counters.damaged == 1
+
+
 def test_repeated_samples_are_not_taken_twice():
     x = noise(1000)
     d = decoder()
