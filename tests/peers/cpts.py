@@ -1,0 +1,193 @@
+"""A small health community for tests: an authority, bags, a hub's keys, every kind of message, a clock moved by hand."""
+
+import os
+from dataclasses import dataclass, field
+from functools import cache
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+from agent.clock import Source
+from agent.model import (
+    Cause,
+    ChainStage,
+    GapReason,
+    Happening,
+    InstrumentState,
+    Kind,
+    NoValue,
+    ReadingQuality,
+    Signal,
+    Unit,
+)
+from agent.transport import seal
+from agent.transport.epoch import Epoch
+from agent.transport.identity import Identity
+from agent.transport.messages import (
+    AnalysisBody,
+    AnchorBody,
+    Batch,
+    Command,
+    CustodyBody,
+    EpochHeader,
+    EpochReason,
+    EpochReceipt,
+    EventBody,
+    GapBody,
+    InstrumentBirth,
+    Order,
+    PreviousEpoch,
+    ReadingBody,
+    Receipt,
+    Record,
+    Scaled,
+    SignedHeader,
+    State,
+    StreamBirth,
+    TimeAnswer,
+    TimeAsk,
+    VisitBody,
+    VisitStep,
+    Waveform,
+    WireBeat,
+    WireEvent,
+    WirePulse,
+    WireQuality,
+    WireRate,
+    WireSound,
+    WireSpo2,
+)
+from hub.keys import Keyring
+from provisioning.authority import Authority
+
+BAG = "sac-04"
+
+
+@dataclass
+class HandClock:
+    """A clock that moves when a test says so; it begins an hour after the boot."""
+
+    boot_id: bytes = bytes(range(16))
+    t_ns: int = 3_600_000_000_000
+    utc: int = 1_790_000_000_000_000
+
+    def now_ns(self) -> int:
+        return self.t_ns
+
+    def utc_us(self) -> int:
+        return self.utc + self.t_ns // 1000
+
+    def forward(self, seconds: float) -> None:
+        self.t_ns += round(seconds * 1e9)
+
+
+@cache
+def authority(name: str = "CPTS") -> Authority:
+    """One root for the whole test run: making keys takes time."""
+    return Authority.new(name)
+
+
+@cache
+def hub_key(name: str = "hub") -> X25519PrivateKey:
+    return X25519PrivateKey.generate()
+
+
+@cache
+def identity(name: str = BAG, *, by: str = "CPTS", hub: str = "hub") -> Identity:
+    key = ec.generate_private_key(ec.SECP256R1())
+    return Identity(authority(by).issue_client(name, key.public_key()), key, hub_key(hub).public_key())
+
+
+def keyring() -> Keyring:
+    """A hub process's keys: each has a session id of its own."""
+    return Keyring(authority().certificate, hub_key())
+
+
+@dataclass
+class Bags:
+    """Begins epochs as a bag's outbox would, one after the other."""
+
+    name: str = BAG
+    chain: bytes = field(default_factory=lambda: os.urandom(8))
+    number: int = 0
+    boot_id: bytes = bytes(range(16))
+
+    def epoch(self, previous: PreviousEpoch | None = None, **changed) -> Epoch:
+        self.number += 1
+        settings = {
+            "boot_id": self.boot_id,
+            "t_us": 1_000_000 * self.number,
+            "reason": EpochReason.START,
+            "chain": self.chain,
+            "number": self.number,
+            "previous": previous,
+        }
+        return Epoch(identity(self.name), **{**settings, **changed})
+
+
+def batch(t_us: int = 1, visit: bytes | None = None, *records: Record) -> Batch:
+    return Batch(t_us, visit, records or (Record(0, 0, 0, VisitBody(VisitStep.OPEN, "0042")),))
+
+
+BODIES = {
+    "waveform": Waveform(b"\x01\x02\x03"),
+    "stream birth": StreamBirth(
+        "h.ecg", Signal.ECG, "h", 125_000, Scaled(-25, -5), "mV", 24, (ChainStage("EcgFilter", "0.5-40 Hz", 1),), "II",
+        131_330,
+    ),
+    "stream birth, least": StreamBirth("p", Signal.PLETH, "b", 1, Scaled(1, 0), "1", 1, ()),
+    "instrument birth": InstrumentBirth("berry-bm1000", "BM1000", "1234", "é2"),
+    "instrument birth, least": InstrumentBirth("k", ""),
+    "gap": GapBody(125, GapReason.LINK),
+    "reading": ReadingBody(
+        Kind.PRESSURE_SYSTOLIC, Unit.MMHG, 128, 0, ReadingQuality.GOOD, None, "arm", "2026-11-21T20:00:00", 7,
+        ("irregular pulse",),
+    ),
+    "reading, none": ReadingBody(
+        Kind.SPO2, Unit.PERCENT, None, 0, ReadingQuality.NONE, NoValue.PROBE_OFF, None, None, 0, (),
+    ),
+    "analysis": AnalysisBody(
+        beats=(WireBeat(17, False, 99), WireBeat(140, True, 40)), pulses=(WirePulse(-5, None), WirePulse(9, 250)),
+        sounds=(WireSound(1, 0), WireSound(2, 300_000)), quality=(WireQuality(0, 3, Cause.NOISE),),
+        events=(WireEvent(4, Happening.LEAD_OFF),), rate=WireRate(723, None), spo2=WireSpo2(1, 975, None, 400),
+    ),
+    "analysis, none": AnalysisBody(rate=WireRate(None, NoValue.NO_BEATS), spo2=WireSpo2(0, None, NoValue.MOTION, 0)),
+    "event": EventBody(InstrumentState.FAILED, "failed", "silent"),
+    "event, least": EventBody(None, "", ""),
+    "visit": VisitBody(VisitStep.OPEN, "0042"),
+    "anchor": AnchorBody(1_790_000_000_000_000, 100_000, Source.NTP),
+    "custody": CustodyBody(b"entry"),
+}  # fmt: skip
+
+HEADER = EpochHeader(
+    BAG, b"epoch1", b"hubkeyid", bytes(80), bytes(64), bytes(16), 5, "0.1.0", EpochReason.START, True, b"outbox-1", 1,
+    PreviousEpoch(b"epoch0", -1),
+)  # fmt: skip
+
+MESSAGES = {
+    **{f"batch: {name}": Batch(2**40, bytes(16), (Record(3, 2**33, -1000, body),)) for name, body in BODIES.items()},
+    "batch: outside a visit": Batch(0, None, ()),
+    "receipt": Receipt((EpochReceipt(b"epoch1", -1, ()), EpochReceipt(b"epoch2", 7, ((9, 9), (11, 2**32 - 1))))),
+    "receipt: none": Receipt(()),
+    "command": Command(3, Order.WATCH),
+    "state": State(True, 3, "0.1.0"),
+    "time ask": TimeAsk(123),
+    "time answer": TimeAnswer(123, -1, 2**62),
+    "header": HEADER,
+    "header: the first": EpochHeader(
+        BAG, b"epoch1", b"hubkeyid", bytes(80), bytes(64), bytes(16), 0, "", EpochReason.AGE, False, bytes(8), 0
+    ),
+    "signed header": SignedHeader(bytes(64), bytes(64)),
+}
+
+
+def bit_flips(data: bytes):
+    """Every message that differs from `data` in one bit."""
+    for at in range(len(data)):
+        for bit in range(8):
+            yield data[:at] + bytes([data[at] ^ 1 << bit]) + data[at + 1 :]
+
+
+def sealed_row(epoch: Epoch, seq: int, plaintext: bytes) -> bytes:
+    """A row as `Epoch.row` seals it, with any content."""
+    return epoch.up.seal(seal.Lane.ROW, seq, plaintext)

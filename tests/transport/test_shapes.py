@@ -1,0 +1,111 @@
+"""Shapes: each reads exactly what it writes, and says WireError to everything else."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import pytest
+
+from agent.errors import WireError
+from agent.transport.shapes import (
+    SINT32,
+    UINT8,
+    Bool,
+    Bytes,
+    ByValue,
+    Choice,
+    Either,
+    Int,
+    ListOf,
+    Maybe,
+    OneOf,
+    Range,
+    Row,
+    Table,
+    Tagged,
+    Text,
+)
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+class Code(Enum):
+    ONE = 150021
+    TWO = 149530
+
+
+@dataclass(frozen=True)
+class Pair:
+    left: int
+    right: int | None
+
+
+@dataclass(frozen=True)
+class Raw:
+    data: bytes
+
+
+ROW = Row(Pair, UINT8, Maybe(UINT8))
+TAGGED_ROW = Row(Pair, UINT8, Maybe(UINT8), tag=4)
+TABLE = Table(Pair, {"left": (1, UINT8), "right": (2, Maybe(UINT8))})
+EITHER = Either(Raw, Raw, Bytes(1, 4), OneOf(TAGGED_ROW))
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "item"),
+    [
+        (Int(-2, 3), -2, -2), (Int(-2, 3), 3, 3), (SINT32, -(2**31), -(2**31)),
+        (Bytes(0, 2), b"ab", b"ab"), (Text(2), "éé", "éé"), (Bool(), True, True), (Bool(), False, False),
+        (Maybe(UINT8), None, None), (Maybe(UINT8), 7, 7),
+        (ListOf(UINT8, 2), (1, 2), [1, 2]), (ListOf(UINT8, 2), (), []),
+        (Choice(Colour.RED, Colour.BLUE), Colour.BLUE, 1), (ByValue(Code), Code.TWO, 149530),
+        (ByValue(Colour), Colour.RED, "red"), (Range(), (3, 3), [3, 3]), (Range(), (0, 2**32 - 1), [0, 2**32 - 1]),
+        (ROW, Pair(1, None), [1, None]), (TAGGED_ROW, Pair(1, 2), [4, 1, 2]),
+        (TABLE, Pair(1, None), {1: 1}), (TABLE, Pair(1, 2), {1: 1, 2: 2}), (Tagged(9, TABLE), Pair(3, 4), [9, {1: 3, 2: 4}]),
+        (EITHER, Raw(b"x"), b"x"), (EITHER, Pair(1, 2), [4, 1, 2]),
+    ],
+)  # fmt: skip
+def test_there_and_back(shape, value, item):
+    assert shape.encode(value) == item
+    assert shape.decode(item) == value
+
+
+@pytest.mark.parametrize(
+    ("shape", "item"),
+    [
+        (Int(-2, 3), 4), (Int(-2, 3), -3), (Int(-2, 3), True), (Int(-2, 3), "1"), (Int(-2, 3), None), (Int(-2, 3), 1.0),
+        (Bytes(1, 2), b""), (Bytes(1, 2), b"abc"), (Bytes(1, 2), "a"), (Text(2), "abc"), (Text(2), b"a"),
+        (Bool(), 0), (Bool(), None), (Maybe(UINT8), 256),
+        (ListOf(UINT8, 2), [1, 2, 3]), (ListOf(UINT8, 2), (1,)), (ListOf(UINT8, 2), [None]), (ListOf(UINT8, 2), {}),
+        (Choice(Colour.RED, Colour.BLUE), 2), (Choice(Colour.RED, Colour.BLUE), -1), (Choice(Colour.RED), False),
+        (Choice(Colour.RED), "red"), (ByValue(Code), 1), (ByValue(Code), True), (ByValue(Code), [150021]),
+        (ByValue(Colour), "green"),
+        (Range(), [4, 3]), (Range(), [-1, 3]), (Range(), [0, 2**32]), (Range(), [0]), (Range(), (0, 1)),
+        (ROW, [1]), (ROW, [1, 2, 3]), (ROW, {1: 1}), (ROW, [None, 1]), (TAGGED_ROW, [5, 1, 2]), (TAGGED_ROW, [1, 2]),
+        (TABLE, {}), (TABLE, {2: 1}), (TABLE, {1: 1, 3: 3}), (TABLE, {1: 1, 2: None}), (TABLE, [1]), (TABLE, {1: 256}),
+        (Tagged(9, TABLE), [9]), (Tagged(9, TABLE), [9, {1: 1}, 0]), (Tagged(9, TABLE), {1: 1}),
+        (EITHER, b""), (EITHER, b"12345"), (EITHER, []), (EITHER, [5]), (EITHER, [True, 1, 2]), (EITHER, None),
+    ],
+)  # fmt: skip
+def test_refused(shape, item):
+    with pytest.raises(WireError):
+        shape.decode(item)
+
+
+@pytest.mark.parametrize(
+    ("shape", "value"),
+    [
+        (Int(-2, 3), 4), (Bytes(1, 2), b""), (Bytes(1, 2), b"abc"), (ListOf(UINT8, 2), (1, 2, 3)), (Range(), (4, 3)),
+        (Range(), (0, 2**32)), (ROW, Pair(256, None)),
+    ],
+)  # fmt: skip
+def test_what_the_wire_cannot_carry_is_our_own_fault(shape, value):
+    with pytest.raises(ValueError):
+        shape.encode(value)
+
+
+def test_a_text_too_long_or_not_unicode_is_made_to_fit():
+    assert Text(4).encode("abcdef") == "abcd"
+    assert Text(4).decode(Text(4).encode("a\udc80b")) == "a?b"
