@@ -3,8 +3,12 @@
 import argparse
 import json
 import logging
+import os
 import sys
 from pathlib import Path
+
+# One thread of linear algebra is enough for a bag, and each more costs memory; numpy reads this when imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from agent import __version__
 from agent.errors import BesaceError, ConfigError

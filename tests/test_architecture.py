@@ -1,6 +1,8 @@
 """The house rules of docs/architecture.md, held by reading every import in the tree."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -152,3 +154,10 @@ def test_top_level_is_the_planned_one():
     tracked = {p.name for p in ROOT.iterdir() if p.is_dir() and not p.name.startswith(".")}
     planned = {"agent", "provisioning", "hub", "systemd", "tests", "benchmarks", "docs", "training"}
     assert {p for p in tracked if (ROOT / p).is_dir() and any((ROOT / p).rglob("*.py"))} <= planned
+
+
+def test_the_way_to_ready_is_free_of_scipy_and_of_network_libraries():
+    """READY = outbox open and tasks started: what costs a second to import comes after it."""
+    script = "import sys, agent.app; print([m for m in ('scipy', 'bleak', 'aiomqtt', 'starlette') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"
