@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from agent.dsp.filters import high_pass, low_pass
+from agent.dsp.filters import half_band, high_pass, low_pass
 from agent.dsp.mains import MainsCanceller
 from agent.dsp.stream import as_samples, check_rate
 from agent.model import Happening, StageEvent
@@ -40,7 +40,7 @@ class EcgFilter:
         self.band_hz = (0.5 if monitor else 0.05, min(40.0 if monitor else 150.0, 0.4 * self.fs_hz))
         self._mains = MainsCanceller(self.fs_hz, mains_hz) if mains_hz is not None else None
         self._high = high_pass(self.fs_hz, self.band_hz[0], 2 if monitor else 1)
-        self._low = low_pass(self.fs_hz, self.band_hz[1], 2, "butter")
+        self._low = low_pass(self.fs_hz, self.band_hz[1]) if self.band_hz[1] < 0.4 * self.fs_hz else half_band(0.4)
         self.delay_s = self._low.delay_s(self.fs_hz, 10.0)
         self.reset()
 
@@ -70,7 +70,7 @@ class EcgFilter:
     def push(self, block: ArrayLike) -> NDArray[np.float64]:
         """Return as many filtered samples, same shape; ValueError when the number of leads changes."""
         x = as_samples(block, ndim=(1, 2))
-        y = x.reshape(len(x), -1) if x.ndim == 1 else x
+        y = x[:, None] if x.ndim == 1 else x
         if self._leads is None:
             self._start(y.shape[1])
         if y.shape[1] != self._leads:

@@ -29,6 +29,7 @@ class RunningFilter:
             return x
         if self._state is None:
             self._state = np.multiply.outer(self._steady, x[0])
+        y: Floats
         y, self._state = signal.lfilter(self.b, self.a, x, axis=0, zi=self._state)
         return y
 
@@ -49,6 +50,12 @@ def low_pass(fs_hz: float, cut_hz: float, order: int = 2, design: str = "bessel"
     return RunningFilter(*signal.butter(order, cut, fs=fs_hz))
 
 
+def half_band(cut: float) -> RunningFilter:
+    """Return the symmetric 3-tap low-pass 3 dB down at `cut` times the sampling rate: one sample late, no ringing."""
+    side = (1 - np.sqrt(0.5)) / (2 - 2 * np.cos(2 * np.pi * cut))
+    return RunningFilter((side, 1 - 2 * side, side), (1.0, 0.0, 0.0))
+
+
 def high_pass(fs_hz: float, cut_hz: float, order: int = 1) -> RunningFilter:
     """Return a Butterworth high-pass; of first order it has the shortest memory for its edge."""
     return RunningFilter(*signal.butter(order, cut_hz, "highpass", fs=fs_hz))
@@ -60,7 +67,7 @@ def band_pass(fs_hz: float, low_hz: float, high_hz: float, order: int = 2) -> Ru
 
 
 def band_slope(fs_hz: float, low_hz: float, high_hz: float) -> RunningFilter:
-    """Return a Butterworth band-pass of order 2 followed by the derivative (per second): what rises steeply in a band."""
+    """Return a Butterworth band-pass of order 2 and derivative (per second): what rises steeply."""
     band = band_pass(fs_hz, low_hz, high_hz)
     return RunningFilter(np.convolve(band.b, (fs_hz, -fs_hz)), np.append(band.a, 0.0))
 

@@ -9,25 +9,29 @@ from agent.dsp.filters import Floats, RunningFilter
 Complexes = NDArray[np.complex128]
 
 PERIODS = 2  # of the mains in a hop
-HOPS = 25  # the estimate's memory: 1 s at 50 Hz
-LAG = 12  # hops between two phases from which the true frequency is read: unambiguous within ±1 Hz
+FEWEST = 8  # samples in a hop, that the window can tell the hum from its mirror frequency
+MEMORY_S = 1.0
+LAG_S = 0.48  # between two phases from which the true frequency is read: unambiguous within ±1 Hz
 SURE = 3.0  # times its own uncertainty: what hum must exceed to be subtracted whole
 
 
 class MainsCanceller:
     """Subtracts the hum it foresees from (n, leads) in mV; no delay, all leads at once.
 
-    Every 2 mains periods the hum's complex amplitude is measured over 4 (Hann window) in a band of ±15 Hz. The
-    medians of the last 25 measures, turned to a common time by the frequency read from their phases, foresee the
-    next hop. A QRS is in 2 or 3 of 25 measures, so the median does not see it and nothing rings after it; a
-    linear canceller (LMS) is a notch and must ring. Hum that does not exceed the measures' scatter is left in.
+    Every 2 mains periods (8 samples at least) the hum's complex amplitude is measured over twice as long (Hann
+    window) in a band of ±15 Hz. The medians of the measures of the last second, turned to a common time by the
+    frequency read from their phases, foresee the next hop. A QRS is in 3 of 25 measures, so the median does not see
+    it and nothing rings after it; a linear canceller (LMS) is a notch and must ring. Hum that does not exceed the
+    measures' scatter is left in.
 
     Source: own; the frequency is that of Kay's lag estimator with a median in the mean's place.
     """
 
     def __init__(self, fs_hz: float, mains_hz: float) -> None:
         self.fs_hz, self.mains_hz = fs_hz, mains_hz
-        self._hop = round(PERIODS * fs_hz / mains_hz)
+        self._hop = max(FEWEST, round(PERIODS * fs_hz / mains_hz))
+        self._hops = round(MEMORY_S * fs_hz / self._hop)
+        self._lag = round(LAG_S * fs_hz / self._hop)
         top = min(mains_hz + 15.0, 0.48 * fs_hz)
         self._band = RunningFilter(*signal.butter(1, (mains_hz - 15.0, top), "bandpass", fs=fs_hz))
         window = np.hanning(2 * self._hop + 2)[1:-1]
@@ -47,7 +51,7 @@ class MainsCanceller:
         """Return (n, leads) less the hum."""
         n, leads = x.shape
         if self._measures is None or self._open is None or self._known is None:
-            self._measures = np.zeros((HOPS, leads), np.complex128)
+            self._measures = np.zeros((self._hops, leads), np.complex128)
             self._open = np.zeros((self._hop, leads), np.complex128)
             self._known = np.zeros((1, leads), np.complex128), np.zeros(1)
         at = self._seen + np.arange(n)
@@ -59,9 +63,11 @@ class MainsCanceller:
             windows = np.lib.stride_tricks.sliding_window_view(waiting, 2 * self._hop, axis=0)[:: self._hop]
             new = windows[:hops] @ self._window
             measures = np.concatenate((self._measures, new))
-            new_hum, new_off = self._estimate(np.lib.stride_tricks.sliding_window_view(measures, HOPS, axis=0)[1:])
+            new_hum, new_off = self._estimate(
+                np.lib.stride_tricks.sliding_window_view(measures, self._hops, axis=0)[1:]
+            )
             hum, off = np.concatenate((hum, new_hum)), np.concatenate((off, new_off))
-            self._measures = measures[-HOPS:]
+            self._measures = measures[-self._hops :]
         self._open = waiting[hops * self._hop :]
         self._known = hum[-1:], off[-1:]
         hop = at // self._hop
@@ -79,13 +85,13 @@ class MainsCanceller:
     def _estimate(self, measures: Complexes) -> tuple[Complexes, Floats]:
         """Return hum (hops, leads) at each newest measure and its offset from the nominal frequency (hops,), Hz."""
         every_s = self._hop / self.fs_hz
-        pairs = measures[..., LAG:] * measures[..., :-LAG].conj()
+        pairs = measures[..., self._lag :] * measures[..., : -self._lag].conj()
         beat = _median(pairs).sum(axis=1)
-        off = np.angle(beat) / (2 * np.pi * LAG * every_s)
-        back = np.arange(HOPS) - (HOPS - 1)
+        off = np.angle(beat) / (2 * np.pi * self._lag * every_s)
+        back = np.arange(self._hops) - (self._hops - 1)
         turned = measures * np.exp(-2j * np.pi * every_s * off[:, None] * back)[:, None, :]
         hum = _median(turned)
-        scatter = np.median(np.abs(turned - hum[..., None]), axis=-1) * (SURE / np.sqrt(HOPS))
+        scatter = np.median(np.abs(turned - hum[..., None]), axis=-1) * (SURE / np.sqrt(self._hops))
         size = np.abs(hum)
         trust = np.clip((size - scatter) / (scatter + 1e-12), 0.0, 1.0)
         response = signal.freqz(self._band.b, self._band.a, self.mains_hz + off, fs=self.fs_hz)[1]

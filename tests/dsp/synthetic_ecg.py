@@ -1,4 +1,4 @@
-"""Waveforms in the manner of IEC 60601-2-27 / EC13: every parameter stated, nothing recorded, no random but seeded noise.
+"""Waveforms in the manner of IEC 60601-2-27 / EC13: every parameter stated, nothing recorded.
 
 Times in seconds, amplitudes in mV. QRS complexes are triangles (the standard's figure for the counting range) or
 three half-sine waves Q, R, S; T waves are half-sines of 180 ms that end 350 ms after the QRS onset.
@@ -34,7 +34,17 @@ def qrs(t, r_s, amplitude_mv, width_s, shape="triangle"):
 
 
 def ecg(
-    fs_hz, duration_s, r_s, *, amplitude_mv=1.0, width_s=0.08, t_mv=0.2, p_mv=0.0, shape="triangle", noise_mv=0.0, seed=0
+    fs_hz,
+    duration_s,
+    r_s,
+    *,
+    amplitude_mv=1.0,
+    width_s=0.08,
+    t_mv=0.2,
+    p_mv=0.0,
+    shape="triangle",
+    noise_mv=0.0,
+    seed=0,
 ):
     """Return an ECG with R-peaks at `r_s`; amplitude and width may be one number or one for each beat."""
     t = clock(fs_hz, duration_s)
