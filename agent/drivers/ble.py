@@ -68,7 +68,9 @@ async def _mapped(what: str, seconds: float) -> AsyncIterator[None]:
             yield
     except TimeoutError as error:
         raise InstrumentError(InstrumentReason.LINK_LOST, f"{what}: no answer in {seconds:g} s") from error
-    except (BleakError, EOFError, OSError) as error:
+    except InstrumentError:
+        raise
+    except Exception as error:  # bleak lets its D-Bus library's own errors through
         text = str(error) or type(error).__name__
         unpaired = any(word in text for word in ("uthentication", "ncryption", "uthoriz"))
         reason = InstrumentReason.NOT_PAIRED if unpaired else InstrumentReason.LINK_LOST
@@ -142,7 +144,7 @@ class Radio:
                     async with BleakScanner(self._advertised, **backend):
                         with contextlib.suppress(TimeoutError):
                             await asyncio.wait_for(self._seen.wait(), scan_s)
-            except (BleakError, EOFError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 (whatever it is, nobody may wait for ever)
                 for waiting in self._wanted.values():
                     if not waiting.done():
                         waiting.set_exception(InstrumentError(InstrumentReason.STACK_DOWN, f"scan: {error}"))
