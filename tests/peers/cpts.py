@@ -81,21 +81,27 @@ class HandClock:
         self.t_ns += round(seconds * 1e9)
 
 
-@cache
+_roots = cache(Authority.new)
+_hub_keys = cache(lambda _name: X25519PrivateKey.generate())
+
+
 def authority(name: str = "CPTS") -> Authority:
-    """One root for the whole test run: making keys takes time."""
-    return Authority.new(name)
+    """One root of this name for the whole test run."""
+    return _roots(name)
 
 
-@cache
 def hub_key(name: str = "hub") -> X25519PrivateKey:
-    return X25519PrivateKey.generate()
+    return _hub_keys(name)
 
 
 @cache
-def identity(name: str = BAG, *, by: str = "CPTS", hub: str = "hub") -> Identity:
+def _identity(name: str, by: str, hub: str) -> Identity:
     key = ec.generate_private_key(ec.SECP256R1())
     return Identity(authority(by).issue_client(name, key.public_key()), key, hub_key(hub).public_key())
+
+
+def identity(name: str = BAG, *, by: str = "CPTS", hub: str = "hub") -> Identity:
+    return _identity(name, by, hub)
 
 
 def keyring() -> Keyring:
