@@ -313,8 +313,8 @@ def test_no_bluetooth_daemon_is_stack_down(monkeypatch, address):
 def test_a_stream_leaves_scanning_short_windows_only():
     async def body(rig):
         peripheral, value = await rig.berry()
-        rig.start(open_driver("berry-bm1000", BERRY, radio=rig.radio))
-        await until(lambda: peripheral.subscribed(value))
+        items, _ = rig.start(open_driver("berry-bm1000", BERRY, radio=rig.radio))
+        await until(lambda: "battery" in events(items))
         rig.start(open_driver("and-ua651ble", CUFF, radio=rig.radio))  # never there: looked for all the time
         scanning = 0
         for _ in range(200):
