@@ -4,20 +4,19 @@ instrument -> driver -> dsp -> visit -> outbox -> uplink; receipts and commands 
 """
 
 import asyncio
-import gc
 import logging
 import secrets
 import signal
-import sys
 import time
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import Any
 
 from agent import __version__
-from agent.clock import BootClock, Clock
+from agent.clock import BootClock, Clock, Source, system_anchor
 from agent.config import Config
 from agent.control import serve_control
 from agent.display.board import Board, LinkState, VisitState
-from agent.display.views import card_of, view_of
+from agent.display.views import card_of, spoken, view_of
 from agent.display.words import Words
 from agent.drivers.base import Driver, Item
 from agent.errors import StateError
@@ -31,12 +30,14 @@ from agent.model import (
     SampleBlock,
     Scan,
     Signal,
+    Stream,
     Trace,
     Visit,
 )
 from agent.notify import notify, watchdog_s
 from agent.outbox import Lock, OutboxThread
 from agent.recorder import Recorder
+from agent.signals import Signals
 from agent.status import Tally, resources, since_exec_s
 from agent.supervisor import supervise
 from agent.transport import identity as identities
@@ -46,13 +47,8 @@ from agent.transport.records import RecordWriter
 from agent.transport.uplink import Broker, Hooks, Uplink, connect
 from agent.visit import Action, Event, State, VisitMachine
 
-if TYPE_CHECKING:
-    from agent.dsp.chains import Chains
-
 log = logging.getLogger(__name__)
 
-ANALYSE_S = 0.25
-LOADING_SWITCH_S = 0.0005
 RESUME_WITHIN_S = 300.0
 WATCH_FORGOTTEN_S = 15.0
 LISTEN_FORGOTTEN_S = 120.0
@@ -82,17 +78,19 @@ class Agent:
         self._instruments = Instruments(
             config.instrument, config.radio, sink=self._take, opened=self._opened, now_ns=self._clock.now_ns
         )
-        self._chains: Chains | None = None
-        self._blocks: list[SampleBlock] = []
-        self._signals: dict[str, Signal] = {}
-        self._stages: dict[str, tuple[ChainStage, ...]] = {}
+        self._signals = Signals(described=self._described, found=self._found)
         self._machine = VisitMachine()
         self._tally = Tally()
         self._watched_until_s = 0.0
         self._listening = False
-        self._progress_s = time.monotonic()
         self._stopping = asyncio.Event()
-        self.board = Board(Words.load(), demo=config.bag.demo, bag=config.bag.name, now_ns=self._clock.now_ns)
+        self.board = Board(
+            Words.load(),
+            demo=config.bag.demo,
+            bag=spoken(config.bag.name),
+            now_ns=self._clock.now_ns,
+            wall=self._wall,
+        )
         self._recorder = Recorder(
             identity=self._identity,
             clock=self._clock,
@@ -124,7 +122,7 @@ class Agent:
         tasks = {
             "cut": self._recorder.cut_every(self._interval_s),
             "uplink": self._uplink.run(),
-            "analyse": supervise("analyse", self._analyse, on_failure=self._analysis_failed),
+            "signals": supervise("signals", self._signals.run, on_failure=self._signals.failed),
             "instruments": self._instruments.run(),
             "control": serve_control(self._config.bag.control_socket, self._verbs()),
             "watchdog": self._watchdog(),
@@ -165,12 +163,19 @@ class Agent:
         self._lock.release()
 
     async def _watchdog(self) -> None:
-        """Feed systemd's watchdog, but only while samples are worked on and rows are cut."""
+        """Feed systemd's watchdog, but only while samples are worked on."""
         every = watchdog_s()
         while True:
             await asyncio.sleep((every or 10.0) / 2)
-            if time.monotonic() - self._progress_s < 4 * ANALYSE_S + 2:
+            if not self._signals.late():
                 notify("WATCHDOG=1")
+
+    def _wall(self, t_ns: int) -> datetime | None:
+        """A boot time as local time of day, once the clock is vouched for; in a demonstration it is this machine's."""
+        anchor = system_anchor(self._clock, floor_us=self._identity.not_before_us)
+        if anchor.source is not Source.NTP and not self._config.bag.demo:
+            return None
+        return datetime.fromtimestamp(anchor.utc_at(t_ns) / 1e6).astimezone()
 
     # --- instruments and signals --------------------------------------------------------------------------------
 
@@ -178,12 +183,15 @@ class Agent:
         """An instrument is about to be tried: the hub and the page are told what it is."""
         self._recorder.instrument(driver.instrument)
         for stream in driver.streams:
-            self._signals[stream.name] = stream.signal
             self._recorder.stream(stream, ())
         card = card_of(driver.instrument.key, driver.streams)
         self.board.describe(driver.streams, cards=[card] if card else ())
-        if self._chains is not None:
-            self._describe_chains(driver)
+        self._signals.add(driver.streams)
+
+    def _described(self, stream: Stream, stages: tuple[ChainStage, ...]) -> None:
+        """A stream's stages became known: the hub and the page are told what the signal goes through."""
+        self._recorder.stream(stream, stages)
+        self.board.describe([stream], views={stream.name: view_of(stages)})
 
     def _describe(self, writer: RecordWriter) -> None:
         """Say everything known of instruments and streams, at the start of an epoch."""
@@ -191,25 +199,15 @@ class Agent:
         for driver in self._instruments.drivers.values():
             writer.instrument(driver.instrument, now)
             for stream in driver.streams:
-                writer.stream(stream, self._stages.get(stream.name, ()), now)
-
-    def _describe_chains(self, driver: Driver) -> None:
-        from agent.dsp.chains import describe  # noqa: PLC0415 - loaded by _analyse, after READY
-
-        assert self._chains is not None
-        self._chains.add(driver.streams)
-        for stream in driver.streams:
-            stages = self._stages[stream.name] = describe(stream)
-            self._recorder.stream(stream, stages)
-            self.board.describe([stream], views={stream.name: view_of(stages)})
+                writer.stream(stream, self._signals.stages(stream.name), now)
 
     def _take(self, item: Item) -> None:
         """Everything an instrument gives comes through here, in the loop."""
-        if isinstance(item, SampleBlock) and self._signals[item.stream] is Signal.SOUND and not self._listening:
+        if isinstance(item, SampleBlock) and not self._wanted(item):
             return
         self._tally.count(item)
         if isinstance(item, SampleBlock):
-            self._blocks.append(item)
+            self._signals.take(item)
             self._recorder.add([item])
             return
         if isinstance(item, Scan):
@@ -222,38 +220,15 @@ class Agent:
         elif isinstance(item, InstrumentEvent):
             self._instruments.saw(item)
 
-    def _analysis_failed(self, _: Exception) -> None:
-        """Signal processing broke: what is stored and sent does not depend on it; numbers go stale and say so."""
-        self._chains = None
+    def _wanted(self, block: SampleBlock) -> bool:
+        """Sound is taken only while «Écoute» is on; everything else always."""
+        return self._listening or self._signals.signal(block.stream) is not Signal.SOUND
 
-    async def _analyse(self) -> None:
-        """Load the signal processing off the loop, then run the chains a few times a second."""
-
-        def load() -> "Chains":
-            from agent.dsp.chains import Chains  # noqa: PLC0415 - scipy costs a second: never on the way to READY
-
-            return Chains()
-
-        usual_s = sys.getswitchinterval()
-        sys.setswitchinterval(LOADING_SWITCH_S)  # the import holds the interpreter: let the loop in often
-        self._chains = await asyncio.to_thread(load)
-        sys.setswitchinterval(usual_s)
-        for driver in self._instruments.drivers.values():
-            self._describe_chains(driver)
-        gc.collect()
-        gc.freeze()  # a full collection would cost 40 ms of silence
-        while True:
-            await asyncio.sleep(ANALYSE_S)
-            blocks, self._blocks = self._blocks, []
-            for shown in self._chains.push_all(blocks):
-                self._shown(shown)
-            self._progress_s = time.monotonic()
-
-    def _shown(self, shown: Trace | Analysis) -> None:
+    def _found(self, shown: Trace | Analysis) -> None:
         self.board.feed(shown)
         if isinstance(shown, Analysis):
             self._recorder.add([shown])
-            self._tally.analysed(shown, self._signals[shown.stream].value)
+            self._tally.analysed(shown, self._signals.signal(shown.stream).value)
 
     # --- the visit ----------------------------------------------------------------------------------------------
 

@@ -1,11 +1,13 @@
 """One room per bag: what came in, brought onto the hub's clock and through the bag's own chain, onto a Board."""
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from agent.display.board import Board, LinkState, VisitState
-from agent.display.views import card_of, view_of
+from agent.display.views import card_of, spoken, view_of
 from agent.display.words import Words
 from agent.dsp.chains import Chains
 from agent.errors import WireError
@@ -34,8 +36,8 @@ class Room:
     """One bag as the doctor sees it."""
 
     def __init__(self, device: str, *, words: Words, demo: bool, now_ns: Callable[[], int]) -> None:
-        self.title = device
-        self.board = Board(words, demo=demo, bag=device, now_ns=now_ns, remote=True)
+        self.title = spoken(device)
+        self.board = Board(words, demo=demo, bag=self.title, now_ns=now_ns, wall=self._wall, remote=True)
         self.board.link(LinkState.CONNECTED)
         self.visit: Visit | None = None
         self.watched = False
@@ -43,6 +45,10 @@ class Room:
         self._streams: dict[str, Stream] = {}
         self._epochs: dict[bytes, Epoch] = {}
         self._shift_ns: dict[bytes, int] = {}
+
+    def _wall(self, t_ns: int) -> datetime:
+        """A time of the hub's boot clock as local time of day: the hub's clock is kept by its operator."""
+        return datetime.fromtimestamp(time.time() - (self._now_ns() - t_ns) / 1e9).astimezone()
 
     @property
     def open(self) -> bool:
@@ -83,7 +89,9 @@ class Room:
             elif isinstance(item, VisitBody):
                 self._visit(heard, item)
             elif isinstance(item, SampleBlock):
-                for shown in epoch.chains.push(replace(item, t_ns=item.t_ns + shift)):
+                block = replace(item, t_ns=item.t_ns + shift)
+                self.board.feed(block)  # the doctor hears the sound itself, not its trace
+                for shown in epoch.chains.push(block):
                     self.board.feed(shown)
             elif isinstance(item, Trace | Analysis | Reading | InstrumentEvent | Gap):
                 self.board.feed(replace(item, t_ns=item.t_ns + shift))

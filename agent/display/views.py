@@ -26,3 +26,8 @@ def card_of(key: str, streams: Iterable[Stream]) -> Card | None:
     if row is None:
         return card_for(key, gives)
     return card_for(key, {*gives, *row.kinds}, tip=row.tip, clinical=row.ce_class != NOT_CLINICAL)
+
+
+def spoken(bag: str) -> str:
+    """A bag's name as people say it: `sac-04` is «Sac 04»."""
+    return bag.replace("-", " ").capitalize()

@@ -1,7 +1,7 @@
 """What screens learn from a birth record and from the catalogue."""
 
 from agent.display.picture import StreamView
-from agent.display.views import card_of, view_of
+from agent.display.views import card_of, spoken, view_of
 from agent.model import ChainStage, Signal, Stream
 
 
@@ -33,3 +33,7 @@ def test_the_scanner_has_no_tile_and_an_unknown_instrument_is_known_by_what_it_g
     assert card_of("badge-scanner", []) is None
     pleth = Stream("new.pleth", Signal.PLETH, "new", 75.0, 1.0, "1")
     assert card_of("new", [pleth]).kind == "oximeter"
+
+
+def test_a_bag_is_named_as_people_say_it():
+    assert spoken("sac-04") == "Sac 04"
