@@ -1,12 +1,13 @@
 """Train the stethoscope's mask: `python -m training.auscultation [--data FOLDER]`, fixed seed, under an hour on a CPU.
 
-Loss: residual to clean in dB, plus 8 x the error of compressed magnitudes, in which what is lost counts three times
-(which protects murmurs and crackles), plus three times what is made worse than the input.
+Loss: residual to clean in dB, plus 8 x the error of compressed magnitudes, in which what is lost counts more
+(which protects murmurs and crackles), plus twice what is made worse than the input.
 """
 
 import argparse
 import os
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,16 @@ from torch import Tensor, nn
 
 from agent.dsp.auscultation_mask import BANDS, BINS, FLOOR, FRAME, FRAMES_HZ, HOP, MODES, WINDOW
 from training.frames import features_of, spectra_of
-from training.mixing import Pools, make_pools, mixture
+from training.mixing import Pools, make_pools, noise_gain, sources
 
 UNITS = 128
 BATCH = 24
+REMIXES = 3
 SKIPPED = int(0.5 * FRAMES_HZ) * HOP  # the start-up is not scored
 COMPRESSION = 0.3
-LOST = 2.0
-WORSE = 3.0
+QUIETEST = 1e-3  # magnitudes below are as good as none
+LOST = {"heart": 1.0, "lung": 3.0, "wide": 2.0}
+WORSE = 2.0
 LOUDEST_DB = 30.0  # a residual this far below the clean sound is good enough
 WEIGHTS = Path(__file__).parent.parent / "agent" / "dsp" / "weights" / "auscultation.npz"
 
@@ -66,55 +69,85 @@ def sound_of(spectra: Tensor) -> Tensor:
     return total.flatten(1)
 
 
-def batch_of(rng: np.random.Generator, pools: Pools) -> tuple[Tensor, ...]:
-    """Draw a batch: features, modes, noisy and clean spectra, noisy and clean sound."""
-    drawn = [mixture(rng, pools) for _ in range(BATCH)]
-    clean, noisy = (np.array([d[i] for d in drawn]) for i in (1, 2))
-    x, s = spectra_of(noisy), spectra_of(clean)
-    mode = np.eye(len(MODES))[[d[0] for d in drawn]]
-    unit = np.sqrt((np.abs(s) ** 2).mean(axis=(1, 2), keepdims=True)) + 1e-12
-    features = features_of(x)
-    x, s = x / unit, s / unit
-    floats = [torch.from_numpy(v).float() for v in (features, mode)]
-    return (*floats, torch.from_numpy(x).to(torch.complex64), torch.from_numpy(s).to(torch.complex64))
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Mixtures at unit spectral power of the clean sound; sounds (batch, samples), spectra (batch, frames, 129)."""
+
+    features: Tensor
+    mode: Tensor  # one-hot (batch, 3)
+    noisy: Tensor
+    spectra: Tensor  # of the noisy sound
+    clean: Tensor
+    magnitudes: Tensor  # of the clean sound, compressed
 
 
-def loss_of(network: Network, batch: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the loss, and per example the gain in dB and the mode."""
-    features, mode, noisy, clean = batch
-    gains = network(features, mode)
-    target, before, after = (sound_of(s)[:, SKIPPED:] for s in (clean, noisy, noisy * gains))
+class Mixer:
+    """Draws batches; each set of sounds and noises serves REMIXES times, paired and levelled anew."""
+
+    def __init__(self, rng: np.random.Generator, pools: Pools, size: int = BATCH) -> None:
+        self._rng, self._pools, self._size = rng, pools, size
+        self._served = REMIXES
+
+    def draw(self) -> Batch:
+        """Give the next batch."""
+        rng = self._rng
+        if self._served == REMIXES:
+            drawn = [sources(rng, self._pools) for _ in range(self._size)]
+            self._mode = np.eye(len(MODES), dtype=np.float32)[[d[0] for d in drawn]]
+            self._clean, self._dirt = (np.array([d[i] for d in drawn], dtype=np.float32) for i in (1, 2))
+            self._spectra = [spectra_of(x) for x in (self._clean, self._dirt)]
+            self._served = 0
+        self._served += 1
+        others = rng.permutation(self._size)
+        gain = np.array([[noise_gain(rng)] for _ in others], dtype=np.float32)
+        level = 10 ** (rng.uniform(-45, -15, (self._size, 1, 1)).astype(np.float32) / 20)
+        clean, noisy = self._clean, self._clean + gain * self._dirt[others]
+        x = self._spectra[0] + gain[:, :, None] * self._spectra[1][others]
+        s = np.abs(self._spectra[0])
+        unit = np.sqrt((s**2).mean(axis=(1, 2), keepdims=True))
+        magnitudes = np.maximum(s / unit, QUIETEST) ** COMPRESSION
+        sounds = (noisy / unit[:, :, 0], x / unit, clean / unit[:, :, 0])
+        return Batch(*map(torch.from_numpy, (features_of(level * x), self._mode, *sounds, magnitudes)))
+
+
+def loss_of(network: Network, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Give the loss, and the gain in dB of each mixture."""
+    masked = batch.spectra * network(batch.features, batch.mode)
+    after = sound_of(masked)[:, SKIPPED:]
+    target, before = (x[:, SKIPPED : SKIPPED + after.shape[1]] for x in (batch.clean, batch.noisy))
     power = (target**2).sum(1)
 
     def residual_db(sound: Tensor) -> Tensor:
         return 10 * torch.log10(((sound - target) ** 2).sum(1) / power + 10 ** (-LOUDEST_DB / 10))
 
     residual, unprocessed = residual_db(after), residual_db(before)
-    magnitude, wanted = (torch.clamp(s.abs(), min=1e-3) ** COMPRESSION for s in (noisy * gains, clean))
-    lost = 1 + LOST * (magnitude < wanted)
-    compressed = (lost * (magnitude - wanted) ** 2).mean(dim=(1, 2))
+    squared = masked.real**2 + masked.imag**2
+    magnitudes = torch.clamp(squared, min=QUIETEST**2) ** (COMPRESSION / 2)
+    weight = batch.mode @ torch.tensor([LOST[m] for m in MODES])
+    lost = 1 + weight[:, None, None] * (magnitudes < batch.magnitudes)
+    compressed = (lost * (magnitudes - batch.magnitudes) ** 2).mean(dim=(1, 2))
     worse = torch.relu(residual - unprocessed)
-    return (residual + 8 * compressed + WORSE * worse).mean(), (unprocessed - residual).detach(), mode
+    return (residual + 8 * compressed + WORSE * worse).mean(), (unprocessed - residual).detach()
 
 
 def train(pools: Pools, seed: int, steps: int) -> Network:
     """Train for `steps`, saying every 100 what is gained per mode."""
     torch.manual_seed(seed)
-    rng = np.random.default_rng(seed + 1)
+    mixer = Mixer(np.random.default_rng(seed + 1), pools)
     network = Network()
     optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps, pct_start=0.05)
     began = time.monotonic()
     gained: list[NDArray[np.float64]] = []
     for step in range(1, steps + 1):
-        batch = batch_of(rng, pools)
-        loss, gain_db, mode = loss_of(network, batch)
+        batch = mixer.draw()
+        loss, gain_db = loss_of(network, batch)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         schedule.step()
-        gained.append(np.array([float(gain_db[mode[:, i] > 0].mean()) for i in range(len(MODES))]))
+        gained.append(np.array([float(gain_db[batch.mode[:, i] > 0].mean()) for i in range(len(MODES))]))
         if step % 100 == 0:
             means = np.nanmean(gained[-100:], axis=0).round(2)
             said = ", ".join(f"{m} {g:+.2f}" for m, g in zip(MODES, means, strict=True))

@@ -103,7 +103,7 @@ def heart(rng: Generator, seconds: float) -> tuple[Floats, Floats, Floats]:
     murmur = rng.random() < 0.45
     systolic = rng.random() < 0.65
     kind = rng.choice(["diamond", "plateau", "falling", "rising"])
-    murmur_gain = between(rng, 0.03, 0.7) if rng.random() < 0.65 else between(rng, 0.7, 5)
+    murmur_gain = between(rng, 0.03, 0.7) if rng.random() < 0.75 else between(rng, 0.7, 4)
     low = between(rng, 25, 350)
     air = band(rng.standard_normal(n + FS_HZ), low, min(low * between(rng, 1.8, 6), 900), 1)[FS_HZ:]
     if rng.random() < 0.2:  # a musical murmur
@@ -135,9 +135,9 @@ def heart(rng: Generator, seconds: float) -> tuple[Floats, Floats, Floats]:
         s2_times.append(t + systole)
         t += rr
     y = equalised(rng, y * breath, 5.0)
-    filtered = rng.random() < 0.45  # by a diaphragm or the recorder's own settings
+    filtered = rng.random() < 0.35  # by a diaphragm or the recorder's own settings
     y = band(y, between(rng, 30, 220) if filtered else 16, between(rng, 400, 2500), rng.integers(1, 3))
-    y = with_floor(rng, y, -65, -12)
+    y = with_floor(rng, y, *((-65, -30) if rng.random() < 0.6 else (-30, -12)))
     return y, np.array(s1_times), np.array(s2_times)
 
 

@@ -1,5 +1,7 @@
 """Spectra and features of whole batches, equal to what the agent computes frame by frame (a test holds them so)."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
@@ -7,16 +9,16 @@ from scipy.signal import lfilter
 from agent.dsp.auscultation_mask import FRAME, FRAMES_HZ, HOP, LEVEL_S, RISE, SMOOTHING_S, TINY, WINDOW, band_matrix
 
 
-def spectra_of(x: NDArray[np.float64]) -> NDArray[np.complex128]:
+def spectra_of(x: NDArray[Any]) -> NDArray[Any]:
     """Spectra of the frames the denoiser sees, (batch, samples) to (batch, frames, 129)."""
     padded = np.pad(x, ((0, 0), (FRAME - HOP, 0)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME, axis=1)[:, ::HOP]
-    return np.fft.rfft(frames * WINDOW)
+    return np.fft.rfft(frames * WINDOW.astype(x.dtype))
 
 
-def features_of(spectra: NDArray[np.complex128]) -> NDArray[np.float64]:
+def features_of(spectra: NDArray[Any]) -> NDArray[Any]:
     """Agree with agent.dsp.auscultation_mask.Features, over whole batches at once."""
-    x = np.log10((spectra.real**2 + spectra.imag**2) @ band_matrix() + TINY)
+    x = np.log10((spectra.real**2 + spectra.imag**2) @ band_matrix().astype(spectra.real.dtype) + TINY)
     kept = 1 - 1 / (LEVEL_S * FRAMES_HZ)
     b, a = [1 - kept], [1, -kept]
     level = lfilter(b, a, x.mean(axis=2), axis=1) / lfilter(b, a, np.ones(x.shape[:2]), axis=1)
@@ -25,4 +27,4 @@ def features_of(spectra: NDArray[np.complex128]) -> NDArray[np.float64]:
     rise = RISE * np.arange(x.shape[1])[None, :, None]
     start = x[:, :1] + RISE  # the tracker may rise once before it first meets the smoothed power
     minimum = np.minimum(np.minimum.accumulate(smooth - rise, axis=1), start) + rise
-    return np.concatenate([x - level[:, :, None], x - minimum], axis=2)
+    return np.concatenate([x - level[:, :, None], x - minimum], axis=2).astype(x.dtype)

@@ -12,7 +12,7 @@ from training.recordings import shippable
 from training.room_noises import noise
 
 CLIP_S = 8.0
-EXAMPLE_S = 6.0
+EXAMPLE_S = 5.12  # 320 frames
 RECORDED = {"heart": 0.4, "lung": 0.35}  # share of targets that are recordings, the others are synthetic
 SHARES = (0.46, 0.42, 0.12)  # of the modes
 SNR_DB = (-7.0, 19.0)
@@ -63,8 +63,8 @@ def body(rng: Generator, pools: Pools, kind: str) -> Floats:
     return excerpt(rng, real if recorded else made, 3.0 if recorded else 1.0)
 
 
-def mixture(rng: Generator, pools: Pools) -> tuple[int, Floats, Floats]:
-    """Give a mode's number, the clean sound and the noisy one, both of 6 s."""
+def sources(rng: Generator, pools: Pools) -> tuple[int, Floats, Floats]:
+    """Give a mode's number, a clean sound and a noise, both of 5 s and unit power."""
     mode = int(rng.choice(len(MODES), p=SHARES))
     if MODES[mode] == "wide":
         clean = body(rng, pools, "heart") + between(rng, 0.1, 10) * body(rng, pools, "lung")
@@ -75,7 +75,10 @@ def mixture(rng: Generator, pools: Pools) -> tuple[int, Floats, Floats]:
     if rng.random() < 0.2:  # it begins or ends while one listens
         turn = rng.integers(len(dirt))
         dirt[slice(turn) if rng.random() < 0.5 else slice(turn, None)] *= 10 ** (-rng.uniform(5, 40) / 20)
-        dirt /= dirt.std() + 1e-9
+    return mode, clean, dirt / (dirt.std() + 1e-9)
+
+
+def noise_gain(rng: Generator) -> float:
+    """Draw how loud the noise is against the clean sound; now and then there is next to none."""
     snr_db = 45.0 if rng.random() < 0.05 else rng.uniform(*SNR_DB)
-    level = 10 ** (rng.uniform(-45, -15) / 20)
-    return mode, level * clean, level * (clean + 10 ** (-snr_db / 20) * dirt)
+    return float(10 ** (-snr_db / 20))

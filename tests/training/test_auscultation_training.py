@@ -10,7 +10,7 @@ from agent.dsp.auscultation_mask import FLOOR, MODES, Features, TrainedMask
 from training import recordings
 from training.body_sounds import FS_HZ, burst, crackle, heart, lung
 from training.frames import features_of, spectra_of
-from training.mixing import SNR_DB, Pools, make_pools, mixture
+from training.mixing import SNR_DB, Pools, make_pools, noise_gain, sources
 from training.room_noises import KINDS, noise
 
 PCG = Path(os.environ.get("BESACE_DATA", Path(__file__).parents[2].parent / "shared" / "data")) / "pcg"
@@ -63,14 +63,26 @@ def small_pools():
     return make_pools(np.random.default_rng(0), None, 3)
 
 
-def test_mixtures_have_the_drawn_modes_and_noise_levels():
+def test_sources_have_the_drawn_modes_and_unit_power():
     pools: Pools = small_pools()
     rng = np.random.default_rng(1)
-    drawn = [mixture(rng, pools) for _ in range(60)]
+    drawn = [sources(rng, pools) for _ in range(40)]
     assert {d[0] for d in drawn} == {0, 1, 2}
-    snr_db = [20 * np.log10(c.std() / (n - c).std()) for _, c, n in drawn]
-    assert min(snr_db) > SNR_DB[0] - 1
-    assert np.mean(np.array(snr_db) < SNR_DB[1] + 1) > 0.8
+    for _, clean, dirt in drawn:
+        assert len(clean) == len(dirt)
+        assert clean.std() == pytest.approx(1, abs=0.01)
+        assert dirt.std() == pytest.approx(1, abs=0.01)
+
+
+def test_noise_gains_span_the_stated_range():
+    rng = np.random.default_rng(1)
+    snr_db = [-20 * np.log10(noise_gain(rng)) for _ in range(500)]
+    low, high = SNR_DB
+    inside = [s for s in snr_db if low <= s <= high]
+    assert min(inside) < low + 1
+    assert max(inside) > high - 1
+    assert 0.9 < len(inside) / len(snr_db) < 1  # the rest is next to clean
+    assert max(snr_db) > 40
 
 
 def test_a_copy_of_a_held_out_recording_is_recognised():
@@ -128,12 +140,12 @@ def test_training_lowers_the_loss_and_repeats_with_the_seed():
     pytest.importorskip("torch", reason="the extra `training` is not installed")
     import torch
 
-    from training.auscultation import batch_of, loss_of, train
+    from training.auscultation import Mixer, loss_of, train
 
     torch.set_num_threads(1)
     pools = small_pools()
     first, second = (train(pools, seed=1, steps=3) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
     untrained = train(pools, seed=1, steps=1)
-    batch = batch_of(np.random.default_rng(9), pools)
+    batch = Mixer(np.random.default_rng(9), pools, size=8).draw()
     assert loss_of(train(pools, seed=1, steps=12), batch)[0] < loss_of(untrained, batch)[0]
