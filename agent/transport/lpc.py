@@ -36,7 +36,7 @@ _TONAL_SHIFT = 6
 _FIT_ORDERS = (2, 6, 12)
 _FIT_SHIFTS = (5, 6, 8, 10, 12, 15)
 _FIT_ROUNDS = 6
-_FIT_LEAST = 32
+_FIT_LEAST, _FIT_MOST = 32, 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +118,14 @@ class Predictor:
 
     @classmethod
     def fit(cls, past: Samples) -> Self:
-        """Fit on the last samples (n,), n >= 32 (10 s are good); ValueError when there are fewer.
+        """Fit on the last samples (n,), n >= 32 (10 s are good, 4096 the most); ValueError when there are fewer.
 
         Reweighted least squares: the weights are those of Student's t with the scale that the entropy code will
         assume at each sample, so that QRS complexes do not outvote the stretches between them. Order and binary
         places are those with the fewest bits over `past`, the predictor's own bytes counted; a fixed predictor's
         coefficients are tried too.
         """
-        x = np.asarray(past, np.int64)
+        x = np.asarray(past[-_FIT_MOST:], np.int64)
         if x.size < _FIT_LEAST:
             raise ValueError(f"{x.size} samples are too few to fit a predictor")
         d = np.diff(x)
