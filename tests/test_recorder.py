@@ -1,0 +1,414 @@
+"""The recorder: which batch an item joins, what is offered and committed, what a failing disk does."""
+
+import asyncio
+import sqlite3
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from agent.errors import StateError
+from agent.model import Instrument, InstrumentEvent, Kind, Reading, SampleBlock, Signal, Stream, Unit, Visit
+from agent.outbox import Outbox, OutboxThread
+from agent.recorder import EPOCH_NS, Recorder
+from agent.transport import seal, wire
+from agent.transport.delivery import Delivery
+from agent.transport.epoch import open_header
+from agent.transport.messages import (
+    AnchorBody,
+    EpochReason,
+    EpochReceipt,
+    PreviousEpoch,
+    ReadingBody,
+    VisitBody,
+    VisitStep,
+    Waveform,
+)
+from agent.transport.records import RecordReader
+from tests.peers.cpts import BAG, HandClock, authority, hub_key, identity
+
+INSTRUMENT = Instrument("berry-bm1000", "BM1000")
+PLETH = Stream("berry-bm1000.pleth", Signal.PLETH, "berry-bm1000", 100.0, 1.0, "1")
+
+
+def describe(writer):
+    writer.instrument(INSTRUMENT, 0)
+    writer.stream(PLETH, (), 0)
+
+
+@dataclass
+class Bag:
+    """A recorder on a disk, and the hub's view of what it seals."""
+
+    path: object
+    clock: HandClock = field(default_factory=HandClock)
+    offered: list = field(default_factory=list)
+    ended: bool = False
+
+    def __post_init__(self):
+        self.outbox = OutboxThread(self.path / "outbox.sqlite")
+        self.delivery = Delivery(self.outbox.now(self.outbox.box.unreceipted))
+        self.recorder = Recorder(
+            identity=identity(), clock=self.clock, outbox=self.outbox, delivery=self.delivery, demo=False,
+            describe=describe,
+        )  # fmt: skip
+        self.recorder.offer = self.offered.append
+
+    def on_board(self):
+        return self.outbox.now(self.outbox.box.unreceipted)
+
+    def header(self):
+        return open_header(
+            self.recorder.epoch.header.payload, device=BAG, root=authority().certificate, hub_key=hub_key()
+        )
+
+    def read(self, rows):
+        """What the hub reads in rows of the running epoch: (visit, records) of each."""
+        keys = seal.UpKeys(self.recorder.epoch.id, self.header().key, BAG)
+        return [wire.decode(keys.open(row.payload)[1]) for row in rows]
+
+    def batches(self):
+        epoch = self.recorder.epoch.id
+        return self.read(self.outbox.now(self.outbox.box.read, epoch, 1, 2**31, 10**9))
+
+    def reading(self, value, ago_s=0.0):
+        return Reading("berry-bm1000", Kind.SPO2, Unit.PERCENT, self.clock.t_ns - round(ago_s * 1e9), value)
+
+    def block(self, index, n=10, ago_s=0.0):
+        return SampleBlock(
+            PLETH.name, index, self.clock.t_ns - round(ago_s * 1e9), np.arange(n, dtype=np.int32) + index
+        )
+
+    def visit(self, n=1):
+        return Visit(bytes([n]) * 16, f"{n:04d}", self.clock.t_ns)
+
+    def power_cut(self):
+        """The process ends; the next one starts on the same disk."""
+        self.outbox.close()
+        self.ended = True
+        return Bag(self.path, self.clock)
+
+
+@contextmanager
+def failing_disk(bag):
+    """A disk that refuses every commit."""
+
+    def refuse(*_):
+        raise StateError("the outbox cannot be written: disk I/O error")
+
+    usual, bag.outbox.box.commit = bag.outbox.box.commit, refuse
+    try:
+        yield
+    finally:
+        bag.outbox.box.commit = usual
+
+
+@pytest.fixture
+def bag(tmp_path):
+    bag = Bag(tmp_path)
+    yield bag
+    if not bag.ended:
+        bag.outbox.close()
+
+
+def run(*steps):
+    async def main():
+        for step in steps:
+            await step
+
+    asyncio.run(main())
+
+
+def bodies(batch, kind):
+    return [r.body for r in batch.records if isinstance(r.body, kind)]
+
+
+class TestEpochs:
+    def test_a_process_begins_with_its_header_on_disk(self, bag):
+        assert bag.on_board() == [(bag.recorder.epoch.id, 0, 0)]
+        header = bag.header().header
+        assert (header.number, header.reason, header.previous) == (1, EpochReason.START, None)
+        assert header.boot_id == bag.clock.boot_id
+
+    def test_the_next_one_names_the_last_row_committed(self, bag):
+        run(bag.recorder.cut())
+        first = bag.recorder.epoch.id
+        again = bag.power_cut()
+        header = again.header().header
+        assert header.previous == PreviousEpoch(first, 1)
+        assert (header.number, header.chain) == (2, bag.header().header.chain)
+        again.outbox.close()
+
+    def test_births_and_an_anchor_come_first_in_every_epoch(self, bag):
+        async def main():
+            await bag.recorder.cut()
+            await bag.recorder.begin_epoch(EpochReason.CHECK_OUT)
+            await bag.recorder.cut()
+
+        asyncio.run(main())
+        (batch,) = bag.batches()
+        assert [r.stream for r in batch.records] == [1, 2, 0]
+        assert bodies(batch, AnchorBody)
+
+    def test_a_new_epoch_in_a_running_process_takes_over_without_a_hole(self, bag):
+        old = bag.recorder.epoch
+
+        async def main():
+            bag.recorder.open_visit(bag.visit(), resumed=False)
+            bag.recorder.add([bag.reading(97)])
+            await bag.recorder.begin_epoch(EpochReason.CHECK_OUT)
+            bag.recorder.add([bag.reading(98)])
+            await bag.recorder.cut()
+
+        asyncio.run(main())
+        assert bag.on_board() == [(old.id, 0, 1), (bag.recorder.epoch.id, 0, 1)]
+        assert bag.header().header.previous == PreviousEpoch(old.id, 1)
+        (batch,) = bag.batches()
+        assert [b.value for b in bodies(batch, ReadingBody)] == [98]
+        assert batch.visit == bytes([1]) * 16
+
+    def test_an_epoch_ends_after_twelve_hours(self, bag):
+        first = bag.recorder.epoch.id
+
+        async def main():
+            task = asyncio.create_task(bag.recorder.cut_every(lambda: 0.01))
+            await asyncio.sleep(0.05)
+            assert bag.recorder.epoch.id == first
+            bag.clock.t_ns += EPOCH_NS
+            await asyncio.sleep(0.1)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        asyncio.run(main())
+        assert bag.recorder.epoch.id != first
+        assert bag.header().header.reason is EpochReason.AGE
+        assert bag.header().header.number == 2
+
+
+class TestVisits:
+    def test_outside_a_visit_nothing_is_taken(self, bag):
+        bag.recorder.add([bag.reading(97), bag.block(0)])
+        run(bag.recorder.cut())
+        (batch,) = bag.batches()
+        assert not bodies(batch, (ReadingBody, Waveform))
+
+    def test_every_batch_carries_its_visit(self, bag):
+        async def main():
+            await bag.recorder.cut()
+            bag.recorder.open_visit(bag.visit(1), resumed=False)
+            bag.recorder.add([bag.reading(97)])
+            await bag.recorder.close_visit()
+            bag.recorder.add([bag.reading(11)])
+            bag.recorder.open_visit(bag.visit(2), resumed=False)
+            bag.recorder.add([bag.reading(98)])
+            await bag.recorder.cut()
+
+        asyncio.run(main())
+        _, first, second = bag.batches()
+        assert (first.visit, second.visit) == (bytes([1]) * 16, bytes([2]) * 16)
+        assert [b.value for b in bodies(first, ReadingBody)] == [97]
+        assert [b.value for b in bodies(second, ReadingBody)] == [98]
+        assert bodies(first, VisitBody) == [VisitBody(VisitStep.OPEN, "0001"), VisitBody(VisitStep.CLOSE, "0001")]
+
+    def test_what_comes_while_a_visit_s_end_is_being_written_joins_no_visit(self, bag):
+        """The next patient's batch must not hold what the last one's instruments still said."""
+
+        async def main():
+            bag.recorder.open_visit(bag.visit(1), resumed=False)
+            closing = asyncio.create_task(bag.recorder.close_visit())
+            await asyncio.sleep(0)  # the commit is under way
+            bag.recorder.add([bag.reading(55), bag.block(0)])
+            await closing
+            bag.clock.forward(1)
+            bag.recorder.open_visit(bag.visit(2), resumed=False)
+            await bag.recorder.cut()
+
+        asyncio.run(main())
+        assert not [b for batch in bag.batches() for b in bodies(batch, (ReadingBody, Waveform))]
+
+    def test_what_was_measured_before_the_visit_is_left_out_and_counted(self, bag):
+        async def main():
+            bag.recorder.open_visit(bag.visit(), resumed=False)
+            bag.clock.forward(1)
+            bag.recorder.add([bag.reading(90, ago_s=5), bag.block(0, ago_s=1.001), bag.reading(97, ago_s=0.5)])
+            bag.recorder.add([InstrumentEvent("berry-bm1000", bag.clock.t_ns - 2_000_000_000)])
+            await bag.recorder.cut()
+
+        asyncio.run(main())
+        (batch,) = bag.batches()
+        assert [b.value for b in bodies(batch, ReadingBody)] == [97]
+        assert not bodies(batch, Waveform)
+        assert bag.recorder.too_old == 3
+
+    def test_an_open_visit_survives_a_restart_of_the_same_boot(self, bag):
+        visit = bag.visit(7)
+
+        async def main():
+            bag.recorder.open_visit(visit, resumed=False)
+            await bag.recorder.cut()
+
+        asyncio.run(main())
+        again = bag.power_cut()
+        assert again.recorder.kept_visit() == visit
+        again.clock.boot_id = bytes(16)
+        assert again.recorder.kept_visit() is None
+        again.outbox.close()
+
+    def test_a_closed_one_does_not(self, bag):
+        async def main():
+            bag.recorder.open_visit(bag.visit(), resumed=False)
+            await bag.recorder.cut()
+            await bag.recorder.close_visit()
+            await bag.recorder.close_visit()
+
+        asyncio.run(main())
+        assert bag.recorder.kept_visit() is None
+        again = bag.power_cut()
+        assert again.recorder.kept_visit() is None
+        again.outbox.close()
+
+
+class TestRows:
+    def test_a_cut_offers_and_commits_the_same_bytes(self, bag):
+        async def main():
+            bag.recorder.open_visit(bag.visit(), resumed=False)
+            bag.recorder.add([bag.block(0), bag.block(10)])
+            await bag.recorder.cut()
+
+        asyncio.run(main())
+        epoch = bag.recorder.epoch.id
+        assert bag.outbox.now(bag.outbox.box.read, epoch, 1, 9, 10**6) == bag.offered
+        reader = RecordReader()
+        items = [item for batch in bag.read(bag.offered) for item in reader.read(batch)]
+        (block,) = [item for item in items if isinstance(item, SampleBlock)]
+        assert block.samples.tolist() == list(range(20))
+        assert bag.delivery.unreceipted() == 2
+        assert bag.recorder.rows_committed == 1
+
+    def test_nothing_new_writes_nothing(self, bag):
+        run(bag.recorder.cut(), bag.recorder.cut(), bag.recorder.cut())
+        assert bag.recorder.rows_committed == 1
+
+    def test_receipts_ride_in_the_next_cut(self, bag):
+        epoch = bag.recorder.epoch.id
+
+        async def main():
+            await bag.recorder.cut()
+            bag.recorder.receipted(EpochReceipt(epoch, -1, ((1, 1),)))
+            assert len(bag.on_board()) == 1
+            await bag.recorder.cut()
+
+        asyncio.run(main())
+        assert bag.on_board() == [(epoch, 0, 0)]
+
+    def test_an_epoch_that_is_over_and_receipted_leaves_the_disk(self, bag):
+        run(bag.recorder.cut())
+        old = bag.recorder.epoch.id
+        again = bag.power_cut()
+
+        async def main():
+            news = again.delivery.receipted(EpochReceipt(old, 1, ()))
+            again.recorder.receipted(news)
+            await again.recorder.cut()
+            await again.recorder.cut()
+
+        asyncio.run(main())
+        assert [epoch for epoch, _, _ in again.on_board()] == [again.recorder.epoch.id]
+        again.outbox.close()
+
+    def test_urgent_rows_do_not_wait_for_the_pace(self, bag):
+        async def main():
+            task = asyncio.create_task(bag.recorder.cut_every(lambda: 60.0))
+            await asyncio.sleep(0.01)
+            bag.recorder.open_visit(bag.visit(), resumed=False)
+            for _ in range(200):
+                await asyncio.sleep(0.005)
+                if bag.recorder.rows_committed:
+                    break
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        asyncio.run(main())
+        assert bag.recorder.rows_committed == 1
+
+
+class TestFailingDisk:
+    def test_rows_still_go_live_and_are_committed_in_order_when_it_recovers(self, bag):
+        async def main():
+            bag.recorder.open_visit(bag.visit(), resumed=False)
+            await bag.recorder.cut()
+            with failing_disk(bag):
+                for value in (1, 2, 3):
+                    bag.recorder.add([bag.reading(value)])
+                    await bag.recorder.cut()
+            assert [row.seq for row in bag.offered] == [1, 2, 3, 4]
+            assert "disk I/O error" in bag.recorder.disk_error
+            assert bag.on_board() == [(bag.recorder.epoch.id, 0, 1)]
+            await bag.recorder.cut()
+            assert not bag.recorder.disk_error
+
+        asyncio.run(main())
+        assert bag.on_board() == [(bag.recorder.epoch.id, 0, 4)]
+        assert [b.value for batch in bag.batches() for b in bodies(batch, ReadingBody)] == [1, 2, 3]
+
+    def test_what_the_hub_has_meanwhile_is_kept_in_memory_no_longer(self, bag):
+        epoch = bag.recorder.epoch.id
+
+        async def main():
+            with failing_disk(bag):
+                for value in range(50):
+                    bag.recorder.open_visit(bag.visit(value % 7), resumed=False)
+                    await bag.recorder.cut()
+                    row = bag.offered[-1]
+                    bag.delivery.sent(row.epoch, row.seq, row.seq, 0.0)
+                    bag.recorder.receipted(bag.delivery.receipted(EpochReceipt(epoch, row.seq, ())))
+                assert len(bag.recorder._uncommitted) <= 2
+            await bag.recorder.cut()
+
+        asyncio.run(main())
+        assert bag.on_board() == [(epoch, 0, 0)]
+
+    def test_a_kept_value_that_changed_meanwhile_is_written_as_it_is_now(self, bag):
+        async def main():
+            with failing_disk(bag):
+                bag.recorder.open_visit(bag.visit(1), resumed=False)
+                await bag.recorder.cut()
+                await bag.recorder.close_visit()
+                bag.recorder.open_visit(bag.visit(2), resumed=False)
+                await bag.recorder.cut()
+            await bag.recorder.cut()
+
+        asyncio.run(main())
+        assert bag.recorder.kept_visit() == bag.visit(2)
+
+    def test_an_agent_starts_on_a_full_disk_and_drains_it(self, bag, monkeypatch):
+        async def fill():
+            bag.recorder.open_visit(bag.visit(), resumed=False)
+            for seq in range(60):
+                bag.recorder.add([bag.block(100 * seq, 100)])
+                await bag.recorder.cut()
+
+        asyncio.run(fill())
+        old = bag.recorder.epoch.id
+        really = Outbox._transaction
+
+        def full(box, rows, *rest):
+            """Not a page is free until rows have left."""
+            if rows and box.counts().rows > 30:
+                raise sqlite3.OperationalError("database or disk is full")
+            really(box, rows, *rest)
+
+        monkeypatch.setattr(Outbox, "_transaction", full)
+        again = bag.power_cut()
+        assert "full" in again.recorder.disk_error
+
+        async def drain():
+            again.recorder.receipted(again.delivery.receipted(EpochReceipt(old, 50, ())))
+            await again.recorder.cut()
+            await again.recorder.cut()
+
+        asyncio.run(drain())
+        assert not again.recorder.disk_error
+        assert again.on_board()[-1] == (again.recorder.epoch.id, 0, 1)
+        again.outbox.close()
