@@ -79,19 +79,25 @@ class Rows:
 
 
 def count_rows(outbox: Path, hub: Path) -> Rows:
-    """Count the rows of a bag's outbox and of the hub, each once."""
+    """Count the rows of a bag's outbox and of the hub, each once.
+
+    An epoch's header (row 0) stays on board for as long as its epoch: it is unreceipted only when the hub lacks it.
+    """
     db = connect(f"file:{outbox}?mode=ro", uri=True)
     try:
         db.execute("ATTACH ? AS hub", (f"file:{hub}?mode=ro",))
-        on_board = db.execute("SELECT count(*) FROM rows").fetchone()[0]
-        both = db.execute(
-            "SELECT count(*) FROM rows JOIN epochs ON no = place >> 32"
-            " JOIN hub.rows AS h ON h.epoch = epochs.epoch AND h.seq = place & 0xffffffff"
-        ).fetchone()[0]
         there = db.execute("SELECT count(*) FROM hub.rows").fetchone()[0]
+        on_board, at_both = db.execute(
+            "SELECT count(*), count(h.seq) FROM rows JOIN epochs ON no = place >> 32"
+            " LEFT JOIN hub.rows AS h ON h.epoch = epochs.epoch AND h.seq = place & 0xffffffff"
+        ).fetchone()
+        headers = db.execute(
+            "SELECT count(*) FROM rows JOIN epochs ON no = place >> 32"
+            " JOIN hub.rows AS h ON h.epoch = epochs.epoch AND h.seq = 0 WHERE place & 0xffffffff = 0"
+        ).fetchone()[0]
     finally:
         db.close()
-    return Rows(there + on_board - both, on_board)
+    return Rows(there + on_board - at_both, on_board - headers)
 
 
 def read_hub(path: Path) -> Stored:
