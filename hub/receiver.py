@@ -259,8 +259,8 @@ class Receiver:
 
     def tell_all(self, device: str) -> None:
         """Tell a bag its watermarks again: it has just connected, or this hub has."""
-        newest = list(self.have.get(device, {}))[-EPOCHS_TOLD:]
-        self._dirty.setdefault(device, set()).update(newest)
+        on_disk = [epoch for epoch, have in self.have.get(device, {}).items() if have]
+        self._dirty.setdefault(device, set()).update(on_disk[-EPOCHS_TOLD:])
 
     def receipts(self, only: Iterable[str] | None = None) -> list[tuple[str, bytes]]:
         """The sealed receipts that are due, as (topic, payload), under the epoch each device listens to."""

@@ -1,0 +1,394 @@
+"""The receiver: commit, then receipt; everything that cannot be believed is counted and changes nothing."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.transport import seal, sequence, wire
+from agent.transport.messages import (
+    Batch,
+    Order,
+    PreviousEpoch,
+    Receipt,
+    Record,
+    State,
+    VisitBody,
+    VisitStep,
+)
+from agent.transport.ranges import SeqSet
+from hub.receiver import EPOCHS_TOLD, MOST_PENDING_BYTES, Receiver
+from hub.store import Store
+from tests.peers.cpts import BAG, Bags, batch, bit_flips, keyring, sealed_row
+
+LIVE = f"besace/v1/{BAG}/up/live"
+BACKLOG = f"besace/v1/{BAG}/up/backlog"
+STATE = f"besace/v1/{BAG}/up/state"
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "hub.sqlite")
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def hub(store):
+    hub = Receiver(keyring(), now_us=lambda: 9)
+    hub.restore(store)
+    return hub
+
+
+def commit(hub, store):
+    """One commit as the service does it; give what it held."""
+    pending = hub.collect()
+    store.commit(pending.headers, pending.rows, pending.visits, pending.holes)
+    hub.committed(pending)
+    return pending
+
+
+def told(hub, epoch, receipts=None):
+    """What a bag reads in the receipts that are due."""
+    found = {}
+    for topic, payload in hub.receipts() if receipts is None else receipts:
+        assert topic == f"besace/v1/{BAG}/down/receipt"
+        _, plaintext = epoch.down.open(payload)
+        message = wire.decode(plaintext)
+        assert isinstance(message, Receipt)
+        found |= {r.epoch: (r.upto, r.ranges) for r in message.epochs}
+    return found
+
+
+def state(epoch, session=1, online=True):
+    return sequence.join([epoch.header.payload, epoch.state(wire.encode(State(online, session, "0.1.0")))])
+
+
+class TestTheRule:
+    def test_commit_then_receipt(self, hub, store):
+        epoch = Bags().epoch()
+        hub.take(LIVE, epoch.header.payload)
+        hub.take(LIVE, epoch.row(batch(1)).payload)
+        assert hub.receipts() == []
+        commit(hub, store)
+        assert told(hub, epoch) == {epoch.id: (1, ())}
+        assert hub.receipts() == []
+
+    def test_a_commit_that_failed_is_never_receipted_and_the_rows_are_taken_again(self, hub, store):
+        epoch = Bags().epoch()
+        rows = [epoch.header.payload, epoch.row(batch(1)).payload]
+        for row in rows:
+            hub.take(LIVE, row)
+        hub.dropped(hub.collect())
+        assert hub.receipts() == []
+        hub.take(LIVE, rows[1])  # its header did not reach the disk
+        assert not hub.collect()
+        for row in rows:
+            hub.take(LIVE, row)
+        commit(hub, store)
+        assert told(hub, epoch) == {epoch.id: (1, ())}
+
+    def test_a_row_on_disk_is_receipted_again_and_not_stored_again(self, hub, store):
+        epoch = Bags().epoch()
+        row = epoch.row(batch(1)).payload
+        for payload in (epoch.header.payload, row, row):
+            hub.take(LIVE, payload)
+        assert len(commit(hub, store).rows) == 1
+        told(hub, epoch)
+        hub.take(BACKLOG, sequence.join([row]))
+        assert not hub.collect()
+        assert told(hub, epoch) == {epoch.id: (1, ())}
+
+    def test_a_row_that_comes_again_during_its_commit_is_shown_once(self, hub):
+        epoch = Bags().epoch()
+        hub.take(LIVE, epoch.header.payload)
+        row = epoch.row(batch(1)).payload
+        hub.take(LIVE, row)
+        under_way = hub.collect()
+        hub.take(LIVE, row)
+        assert not hub.collect().heard
+        hub.committed(under_way)
+
+    def test_holes_are_named_as_ranges(self, hub, store):
+        epoch = Bags().epoch()
+        rows = [epoch.row(batch(t)).payload for t in range(10)]
+        for payload in [epoch.header.payload, rows[0], rows[3], rows[4], rows[9]]:
+            hub.take(LIVE, payload)
+        commit(hub, store)
+        assert told(hub, epoch) == {epoch.id: (1, ((4, 5), (10, 10)))}
+
+    def test_a_restarted_hub_knows_what_it_has(self, hub, store):
+        epoch = Bags().epoch()
+        for payload in (epoch.header.payload, epoch.row(batch(1)).payload):
+            hub.take(LIVE, payload)
+        commit(hub, store)
+        again = Receiver(keyring(), now_us=lambda: 9)
+        again.restore(store)
+        again.take(LIVE, epoch.row(batch(2)).payload)
+        commit(again, store)
+        assert told(again, epoch) == {epoch.id: (2, ())}
+
+
+class TestEpochsOfABag:
+    def test_receipts_for_older_epochs_come_under_the_newest(self, hub, store):
+        bags = Bags()
+        old, new = bags.epoch(), bags.epoch()
+        row = old.row(batch(1)).payload
+        hub.take(STATE, state(new))
+        hub.take(BACKLOG, sequence.join([old.header.payload, row]))
+        commit(hub, store)
+        assert told(hub, new) == {old.id: (1, ()), new.id: (0, ())}
+
+    def test_a_new_epoch_is_told_everything_again(self, hub, store):
+        """What was sealed under the epoch before it was lost on a bag that had just restarted."""
+        bags = Bags()
+        old, new = bags.epoch(), bags.epoch()
+        for payload in (old.header.payload, old.row(batch(1)).payload):
+            hub.take(LIVE, payload)
+        commit(hub, store)
+        hub.receipts()
+        hub.take(STATE, state(new))
+        commit(hub, store)
+        assert told(hub, new) == {old.id: (1, ()), new.id: (0, ())}
+
+    def test_hundreds_of_epochs_are_told_in_receipts_that_can_be_read(self, hub, store):
+        """A bag that restarted every second for a while, offline."""
+        bags = Bags()
+        epochs = [bags.epoch() for _ in range(3 * EPOCHS_TOLD + 5)]
+        for epoch in epochs:
+            hub.take(BACKLOG, sequence.join([epoch.header.payload, epoch.row(batch(1)).payload]))
+        commit(hub, store)
+        receipts = hub.receipts()
+        assert len(receipts) == 4
+        assert told(hub, epochs[-1], receipts) == {epoch.id: (1, ()) for epoch in epochs}
+
+    def test_any_number_of_ranges_fits_into_a_receipt(self, hub, store):
+        epoch = Bags().epoch()
+        hub.take(LIVE, epoch.header.payload)
+        for seq in range(2, 1000, 2):
+            hub.take(LIVE, sealed_row(epoch, seq, wire.encode(batch(seq))))
+        commit(hub, store)
+        ((_, ranges),) = told(hub, epoch).values()
+        assert ranges[:2] == ((2, 2), (4, 4))
+
+    def test_uncommitted_rows_of_a_bag_that_ended_are_declared(self, hub, store):
+        """Row 3 was committed last; 4 and 6 were sent beside their commit, 5 was lost with the process."""
+        bags = Bags()
+        old = bags.epoch()
+        rows = [old.row(batch(t)).payload for t in range(1, 7)]
+        new = bags.epoch(PreviousEpoch(old.id, 3))
+        for payload in (old.header.payload, *rows[:4], rows[5]):
+            hub.take(LIVE, payload)
+        hub.take(STATE, state(new))
+        commit(hub, store)
+        assert store.holes(BAG, old.id) == [(5, 5)]
+
+    @pytest.mark.parametrize("commits", [(), (1,), (2,), (1, 2)])
+    def test_in_whatever_order_they_arrive(self, hub, store, commits):
+        bags = Bags()
+        old = bags.epoch()
+        rows = [old.row(batch(t)).payload for t in range(1, 9)]
+        new = bags.epoch(PreviousEpoch(old.id, 3))
+        for n, payloads in enumerate(
+            [[state(new)], [sequence.join([old.header.payload, rows[7], *rows[:3]])], [sequence.join([rows[5]])]], 1
+        ):
+            for payload in payloads:
+                hub.take(STATE if n == 1 else BACKLOG, payload)
+            if n in commits:
+                commit(hub, store)
+        commit(hub, store)
+        assert store.holes(BAG, old.id) == [(4, 5), (7, 7)]
+
+    def test_rows_still_to_come_are_no_holes(self, hub, store):
+        bags = Bags()
+        old = bags.epoch()
+        rows = [old.row(batch(t)).payload for t in range(1, 7)]
+        hub.take(STATE, state(bags.epoch(PreviousEpoch(old.id, 6))))
+        hub.take(BACKLOG, sequence.join([old.header.payload, rows[5]]))
+        commit(hub, store)
+        assert store.holes(BAG, old.id) == []
+
+    def test_of_two_claims_about_an_epoch_s_end_the_least_stands(self, hub, store):
+        """The first claim came with a header that was never committed on the bag: its process ended too early."""
+        bags = Bags()
+        old = bags.epoch()
+        rows = [old.row(batch(t)).payload for t in range(1, 7)]
+        for payload in (old.header.payload, rows[0], rows[5]):
+            hub.take(LIVE, payload)
+        for claimed in (6, 2):
+            hub.take(STATE, state(bags.epoch(PreviousEpoch(old.id, claimed))))
+        commit(hub, store)
+        assert store.holes(BAG, old.id) == [(3, 5)]
+        again = Receiver(keyring(), now_us=lambda: 9)
+        again.restore(store)
+        again.take(LIVE, rows[3])
+        commit(again, store)
+        assert store.holes(BAG, old.id) == [(3, 3), (5, 5)]
+
+
+class TestPresence:
+    def test_online_and_gone(self, hub):
+        epoch = Bags().epoch()
+        hub.take(STATE, state(epoch))
+        assert hub.online == {BAG: True}
+        hub.take(STATE, state(epoch, online=False))
+        assert hub.online == {BAG: False}
+
+    def test_a_late_will_of_an_earlier_connection_is_recognised(self, hub):
+        epoch = Bags().epoch()
+        will = state(epoch, session=1, online=False)
+        hub.take(STATE, state(epoch, session=1))
+        hub.take(STATE, state(epoch, session=2))
+        hub.take(STATE, will)
+        assert hub.online == {BAG: True}
+
+    def test_an_old_presence_replayed_is_no_presence(self, hub):
+        epoch = Bags().epoch()
+        here = state(epoch)
+        hub.take(STATE, here)
+        hub.take(STATE, state(epoch, online=False))
+        hub.take(STATE, here)
+        assert hub.online == {BAG: False}
+
+    def test_an_older_epoch_s_state_says_nothing_of_now(self, hub):
+        bags = Bags()
+        old, new = bags.epoch(), bags.epoch()
+        hub.take(STATE, state(old))
+        hub.take(STATE, state(new))
+        hub.take(STATE, state(old, online=False, session=9))
+        assert hub.online[BAG]
+
+    def test_it_brings_the_header(self, hub, store):
+        epoch = Bags().epoch()
+        hub.take(STATE, state(epoch))
+        hub.take(LIVE, epoch.row(batch(1)).payload)
+        commit(hub, store)
+        assert told(hub, epoch) == {epoch.id: (1, ())}
+
+
+class TestWhatIsRefused:
+    def test_rows_before_their_header(self, hub):
+        hub.take(LIVE, Bags().epoch().row(batch(1)).payload)
+        assert not hub.collect()
+        assert hub.refused == {"live": 1}
+
+    def test_a_changed_row(self, hub):
+        epoch = Bags().epoch()
+        hub.take(LIVE, epoch.header.payload)
+        hub.collect()
+        for flipped in bit_flips(epoch.row(batch(1)).payload):
+            hub.take(LIVE, flipped)
+        assert not hub.collect()
+
+    def test_another_bag_s_row(self, hub):
+        mine, other = Bags().epoch(), Bags("sac-05").epoch()
+        hub.take(LIVE, mine.header.payload)
+        hub.collect()
+        hub.take(LIVE, other.header.payload)
+        hub.take(LIVE, other.row(batch(1)).payload)
+        hub.take("besace/v1/sac-05/up/live", mine.row(batch(1)).payload)
+        assert not hub.collect()
+        assert "sac-05" not in hub.have
+
+    @pytest.mark.parametrize(
+        "topic",
+        ["", "besace/v1/sac-04/up", "besace/v1/sac-04/down/receipt", "besace/v1/SAC/up/live", "x" * 9000, "besace/v1/a/up/x"],
+    )  # fmt: skip
+    def test_a_topic_that_is_none(self, hub, topic):
+        hub.take(topic, Bags().epoch().header.payload)
+        assert hub.refused == {"topic": 1}
+        assert not hub.collect()
+
+    def test_one_damaged_row_of_a_backlog_message_takes_no_other_along(self, hub, store):
+        epoch = Bags().epoch()
+        rows = [epoch.row(batch(t)).payload for t in range(1, 4)]
+        rows[1] = rows[1][:-1] + bytes([rows[1][-1] ^ 1])
+        hub.take(BACKLOG, sequence.join([epoch.header.payload, *rows]))
+        commit(hub, store)
+        assert told(hub, epoch) == {epoch.id: (1, ((3, 3),))}
+
+    def test_messages_on_the_wrong_lane(self, hub):
+        epoch = Bags().epoch()
+        hub.take(LIVE, epoch.header.payload)
+        hub.collect()
+        hub.take(LIVE, epoch.state(wire.encode(State(True, 1, ""))))
+        hub.take(STATE, sequence.join([epoch.header.payload, epoch.row(batch(1)).payload]))
+        hub.take(STATE, sequence.join([epoch.header.payload]))
+        assert not hub.collect()
+        assert hub.online == {}
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.sampled_from([LIVE, BACKLOG, STATE]), st.binary(max_size=120))
+    def test_any_bytes(self, topic, payload):
+        hub = Receiver(keyring(), now_us=lambda: 9)
+        hub.take(topic, payload)
+        assert not hub.collect()
+        assert not hub.have
+
+    def test_more_than_the_disk_can_follow_is_left_to_come_again(self, hub, monkeypatch):
+        monkeypatch.setattr("hub.receiver.MOST_PENDING_BYTES", 2000)
+        epoch = Bags().epoch()
+        hub.take(LIVE, epoch.header.payload)
+        rows = [epoch.row(batch(t)).payload for t in range(100)]
+        for row in rows:
+            hub.take(LIVE, row)
+        pending = hub.collect()
+        assert 0 < len(pending.rows) < 50
+        hub.committed(pending)
+        hub.take(LIVE, rows[-1])
+        assert len(hub.collect().rows) == 1
+        assert MOST_PENDING_BYTES > 1 << 20
+
+
+class TestWhatIsNotUnderstood:
+    """Authentic rows of a newer bag: kept, receipted, and no stumbling block later."""
+
+    def test_they_are_stored_and_receipted(self, hub, store):
+        epoch = Bags().epoch()
+        hub.take(LIVE, epoch.header.payload)
+        hub.take(LIVE, sealed_row(epoch, 1, b"from the future"))
+        pending = commit(hub, store)
+        assert not pending.heard
+        assert list(store.plaintexts(BAG, epoch.id)) == [(1, b"from the future")]
+        assert told(hub, epoch) == {epoch.id: (1, ())}
+
+    def test_a_hub_starts_with_them_on_disk(self, hub, store):
+        epoch, visit = Bags().epoch(), bytes(16)
+        hub.take(LIVE, epoch.header.payload)
+        hub.take(LIVE, sealed_row(epoch, 1, b"from the future"))
+        opened = Batch(1, visit, (Record(0, 0, 0, VisitBody(VisitStep.OPEN, "0042")),))
+        hub.take(LIVE, sealed_row(epoch, 2, wire.encode(opened)))
+        commit(hub, store)
+        again = Receiver(keyring(), now_us=lambda: 9)
+        again.restore(store)
+        assert [heard.batch for heard in again.open_visits(store)] == [opened]
+
+
+class TestOrders:
+    def test_a_bag_obeys_only_its_hub(self, hub):
+        epoch = Bags().epoch()
+        assert hub.order(BAG, Order.WATCH, 1) == []
+        hub.take(STATE, state(epoch))
+        ((topic, payload),) = hub.order(BAG, Order.WATCH, 1)
+        assert topic == f"besace/v1/{BAG}/down/command"
+        head, plaintext = epoch.down.open(payload)
+        assert head.lane is seal.Lane.COMMAND
+        assert wire.decode(plaintext).order is Order.WATCH
+
+    def test_only_some_bags_may_be_told(self, hub, store):
+        epoch = Bags().epoch()
+        hub.take(STATE, state(epoch))
+        commit(hub, store)
+        assert hub.receipts({"sac-05"}) == []
+        assert len(hub.receipts({BAG})) == 1
+
+
+def test_a_pending_commit_knows_what_it_holds(hub):
+    epoch = Bags().epoch()
+    hub.take(LIVE, epoch.header.payload)
+    pending = hub.collect()
+    assert pending.keys == {(BAG, epoch.id, 0)}
+    assert pending
+    assert dataclasses.replace(pending, keys=set()).size == len(epoch.header.payload)
+    assert hub.have[BAG][epoch.id] == SeqSet()
