@@ -235,11 +235,10 @@ class Agent:
     def _resume_or_ready(self) -> None:
         """After a restart within five minutes the open visit goes on by itself."""
         kept = self._recorder.kept_visit()
-        recent = kept is not None and self._clock.now_ns() - kept.t_ns < RESUME_WITHIN_S * 1e9
-        if kept is not None and recent:
+        if kept is not None and self._clock.now_ns() - kept[1] < RESUME_WITHIN_S * 1e9:
             self._machine.on(Event.RESUMED)
             self._listening = self._config.bag.demo
-            self._recorder.open_visit(kept, resumed=True)
+            self._recorder.open_visit(kept[0], resumed=True)
         else:
             self._machine.on(Event.STARTED)
         self._show_visit()

@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 Item = SampleBlock | Gap | Reading | InstrumentEvent | Analysis
 VISIT_KEPT = "visit"
+SEEN_KEPT = "visit_seen"
 EPOCH_NS = 12 * 3600 * 1_000_000_000
 EPOCH_ROWS = 1 << 31
 
@@ -138,12 +139,14 @@ class Recorder:
         self.visit = None
         await self._commit()
 
-    def kept_visit(self) -> Visit | None:
-        """The visit that was open when the last process of this boot ended."""
+    def kept_visit(self) -> tuple[Visit, int] | None:
+        """The visit that was open when the last process of this boot ended, and the boot time it was last at work."""
         kept = self._outbox.now(self._outbox.box.kept, VISIT_KEPT)
+        seen = self._outbox.now(self._outbox.box.kept, SEEN_KEPT)
         if kept is None or len(kept) != 16 + 8 + 16 + 4 or kept[:16] != self._clock.boot_id:
             return None
-        return Visit(kept[24:40], kept[40:].decode(), int.from_bytes(kept[16:24]))
+        visit = Visit(kept[24:40], kept[40:].decode(), int.from_bytes(kept[16:24]))
+        return visit, max(visit.t_ns, int.from_bytes(seen or b""))
 
     def receipted(self, receipt: EpochReceipt) -> None:
         """The hub has rows: they leave the disk with the next commit."""
@@ -163,6 +166,8 @@ class Recorder:
             row = self.epoch.row(batch)
             self.offer(row)
             self._uncommitted.append(row)
+            if self.visit is not None:
+                self._keep[SEEN_KEPT] = self._clock.now_ns().to_bytes(8)
 
     async def _commit(self) -> None:
         """Put on disk what waits.
