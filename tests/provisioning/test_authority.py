@@ -97,8 +97,10 @@ class TestFiles:
     @pytest.mark.parametrize("key", [KEY, X25519PrivateKey.generate()], ids=["P-256", "X25519"])
     def test_keys_as_pem(self, key):
         read = serialization.load_pem_private_key(key_pem(key), None)
-        assert read.private_bytes_raw() == key.private_bytes_raw() if isinstance(key, X25519PrivateKey) else (
-            read.private_numbers() == key.private_numbers()
+        assert (
+            read.private_bytes_raw() == key.private_bytes_raw()
+            if isinstance(key, X25519PrivateKey)
+            else (read.private_numbers() == key.private_numbers())
         )
 
     def test_certificates_as_pem(self):
