@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import mul
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -167,7 +167,7 @@ def _likeliest(d: Floats, order: int) -> list[float]:
     windows = sliding_window_view(d, order + 1)[:, ::-1]
     known, wanted = windows[:, 1:], windows[:, 0]
     weights = np.ones(wanted.size)
-    coefs = np.zeros(order)
+    coefs: NDArray[Any] = np.zeros(order)
     for _ in range(_FIT_ROUNDS):
         weighted = known * weights[:, None]
         gram = weighted.T @ known
