@@ -41,6 +41,7 @@ __all__ = [
     "BleakGATTServiceCollection",
     "Profile",
     "Radio",
+    "bounded",
 ]
 
 _log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ def uuid(short: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def _mapped(what: str, seconds: float) -> AsyncIterator[None]:
+async def bounded(what: str, seconds: float) -> AsyncIterator[None]:
     """Bound an operation in time and turn its library's errors into ours."""
     try:
         async with asyncio.timeout(seconds):
@@ -159,6 +160,10 @@ class Radio:
             waiting.set_result(device)
             self._seen.set()
 
+    def alone(self) -> asyncio.Lock:
+        """The lock to hold for whatever neither a scan nor a connection may disturb."""
+        return self._adapter
+
     @contextlib.contextmanager
     def streaming(self) -> Iterator[None]:
         """While a stream runs, scan in short windows only."""
@@ -171,7 +176,7 @@ class Radio:
     async def connect(self, device: BLEDevice, lost: Callable[[BleakClient], None]) -> BleakClient:
         """Connect with a new client, alone on the adapter; `lost` is called when the link drops."""
         backend: dict[str, Any] = {"backend": self._client} if self._client else {}
-        async with self._adapter, _mapped("connect", CONNECT_S):
+        async with self._adapter, bounded("connect", CONNECT_S):
             return await establish_connection(
                 BleakClientWithServiceCache,
                 device,
@@ -275,7 +280,7 @@ class BleDriver:
                 await asyncio.gather(asking, return_exceptions=True)
         finally:
             with contextlib.suppress(InstrumentError):
-                async with _mapped("disconnect", OPERATION_S):
+                async with bounded("disconnect", OPERATION_S):
                     await client.disconnect()
 
     async def _begin(self, client: BleakClient, announcer: Announcer, ended: asyncio.Future[str]) -> None:
@@ -298,11 +303,11 @@ class BleDriver:
         if not present:
             raise InstrumentError(InstrumentReason.UNEXPECTED, f"{self._address} is no {self.instrument.model}")
         for channel in present:
-            async with _mapped(f"subscribe {channel}", OPERATION_S):
+            async with bounded(f"subscribe {channel}", OPERATION_S):
                 await client.start_notify(uuid(channel), receiver(channel))
         asked = self.decoder.commands() if isinstance(self.decoder, Asking) else ()
         for channel, command in (*self._profile.write, *asked):
-            async with _mapped(f"write {channel}", OPERATION_S):
+            async with bounded(f"write {channel}", OPERATION_S):
                 await client.write_gatt_char(uuid(channel), command, response=True)
 
     async def _clock(self, client: BleakClient, announcer: Announcer, channel: str) -> None:
@@ -313,7 +318,7 @@ class BleDriver:
             announcer.event("clock", read_clock(value) or "unknown")
         if (now := self._wall()) is not None:
             try:
-                async with _mapped(f"write {channel}", OPERATION_S):
+                async with bounded(f"write {channel}", OPERATION_S):
                     await client.write_gatt_char(uuid(channel), clock_value(channel, now), response=True)
             except InstrumentError as error:
                 _log.debug("instrument=%s clock not set: %s", self.instrument.key, error)
@@ -342,7 +347,7 @@ class BleDriver:
         try:
             if not _has(client, channel):
                 return None
-            async with _mapped(f"read {channel}", OPERATION_S):
+            async with bounded(f"read {channel}", OPERATION_S):
                 return bytes(await client.read_gatt_char(uuid(channel)))
         except InstrumentError as error:
             _log.debug("instrument=%s %s", self.instrument.key, error)
