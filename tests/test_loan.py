@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from loan_helpers import (
+from loan_desk import (
     AUTHORITY,
     COLLEAGUE,
     LABELS,

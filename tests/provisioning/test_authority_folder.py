@@ -6,9 +6,9 @@ import ssl
 from datetime import timedelta
 
 import pytest
+from authority_office import NOW, PASSPHRASE, make_office
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
-from office_helpers import NOW, PASSPHRASE, make_office
 
 from agent.badges import Utc, key_ring, read_list, verify
 from agent.errors import ProvisioningError

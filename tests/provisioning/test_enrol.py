@@ -9,9 +9,9 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from authority_office import NOW, PASSPHRASE, Hand, bag_place, enrolment_server, make_office, token_for
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from office_helpers import NOW, PASSPHRASE, Hand, bag_place, enrolment_server, make_office, token_for
 
 from agent import config
 from agent.errors import HubError, ProvisioningError

@@ -31,10 +31,10 @@ class Hand:
 
 
 @contextmanager
-def enrolment_server(here, clock, heads=None):
+def enrolment_server(here, clock, heads=None, port=0):
     """The hub's enrolment server on a free port; gives its address."""
     enrolment = Enrolment(here, here.issuing(PASSPHRASE), ("broker.example", 8883), heads, clock)
-    server = EnrolmentServer(enrolment, "127.0.0.1", 0)
+    server = EnrolmentServer(enrolment, "127.0.0.1", port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

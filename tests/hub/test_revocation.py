@@ -1,0 +1,186 @@
+"""Revocation on a real broker: the revoked bag's live session ends, nobody else notices; topics stay apart."""
+
+import asyncio
+import shutil
+from contextlib import AsyncExitStack, suppress
+
+import pytest
+from authority_office import NOW, PASSPHRASE, Hand, make_office
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509 import CertificateSigningRequestBuilder, Name, NameAttribute, NameOID, load_pem_x509_crl
+
+from agent.badges import key_ring, read_list
+from agent.errors import HubError, StateError
+from agent.transport.identity import client_context
+from agent.transport.uplink import Broker, connect
+from hub.enrolment import Enrolment
+from hub.nats import BrokerFiles, NatsServer, binary, free_port, write_config
+from hub.revocation import Follower, apply_users
+from provisioning import issue, revoke
+from provisioning.authority import certificate_pem, key_pem
+
+try:
+    binary()
+except StateError:
+    pytest.skip("nats-server is not installed (the demo extra brings it)", allow_module_level=True)
+
+ENDS_WITHIN_S = 5.0
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    office = make_office(tmp_path / "authority", monkeypatch)
+    issuing = office.issuing(PASSPHRASE)
+    for name in ("sac-04", "sac-05"):
+        key = ec.generate_private_key(ec.SECP256R1())
+        request = CertificateSigningRequestBuilder().subject_name(Name([NameAttribute(NameOID.COMMON_NAME, name)]))
+        leaf = issue.sign(office, issuing, request.sign(key, hashes.SHA256()), now=NOW)
+        (tmp_path / f"{name}.pem").write_bytes(certificate_pem(leaf) + certificate_pem(issuing.certificate))
+        (tmp_path / f"{name}.key").write_bytes(key_pem(key))
+    for file in ("hub.pem", "hub.key"):
+        shutil.copy(office.hub / file, tmp_path / file)
+    return office
+
+
+def follower_of(here, nats):
+    enrolment = Enrolment(here, here.issuing(PASSPHRASE), ("127.0.0.1", 8883), now=Hand())
+    return Follower(enrolment, here.cards(PASSPHRASE), nats)
+
+
+class Site:
+    """A broker and who connects to it."""
+
+    def __init__(self, here, folder):
+        self.nats = folder / "nats"
+        self._folder, self._here = folder, here
+        self.port = free_port()
+        files = BrokerFiles(
+            self.nats, here.hub / "broker.pem", here.hub / "broker.key", here.folder / "authority.pem", "127.0.0.1",
+            self.port, free_port(),
+        )  # fmt: skip
+        write_config(files, here.journal.read().active_devices)
+        self.server = NatsServer(files)
+
+    def connect(self, name):
+        tls = client_context(
+            self._here.folder / "root.pem", self._folder / f"{name}.pem", self._folder / f"{name}.key", "hub"
+        )
+        return connect(Broker("127.0.0.1", self.port, tls), name=name)
+
+
+async def collect(link, into, ended=None):
+    try:
+        async for message in link.messages():
+            into.append(message)
+    except HubError:
+        pass
+    finally:
+        if ended is not None:
+            ended.set()
+
+
+def test_a_revoked_bags_session_ends_and_no_other_client_notices(here, tmp_path):
+    async def story():
+        site = Site(here, tmp_path)
+        await site.server.start()
+        follower = follower_of(here, site.nats)
+        received, ended, other_ended = [], asyncio.Event(), asyncio.Event()
+        try:
+            async with AsyncExitStack() as stack:
+                with suppress(HubError):
+                    hub = await stack.enter_async_context(site.connect("hub"))
+                    await hub.subscribe("besace/v1/+/up/#")
+                    revoked = await stack.enter_async_context(site.connect("sac-04"))
+                    other = await stack.enter_async_context(site.connect("sac-05"))
+                    readers = [
+                        asyncio.create_task(collect(hub, received)),
+                        asyncio.create_task(collect(revoked, [], ended)),
+                        asyncio.create_task(collect(other, [], other_ended)),
+                    ]
+                    follower.follow()
+                    await revoked.publish("besace/v1/sac-04/up/live", b"before", qos=1)
+                    assert not ended.is_set()  # following what has not changed ends nothing
+                    revoke.revoke_device(here, "sac-04", "stolen", now=NOW)
+                    follower.follow()
+                    async with asyncio.timeout(ENDS_WITHIN_S):
+                        await ended.wait()
+                    await other.publish("besace/v1/sac-05/up/live", b"after", qos=1)
+                    await asyncio.sleep(0.3)
+                    assert not other_ended.is_set()
+                    for reader in readers:
+                        reader.cancel()
+            assert received == [("besace/v1/sac-04/up/live", b"before"), ("besace/v1/sac-05/up/live", b"after")]
+            with pytest.raises(HubError):
+                async with site.connect("sac-04"):
+                    pass
+        finally:
+            await site.server.stop()
+
+    asyncio.run(story())
+
+
+def test_a_bags_certificate_opens_no_other_bags_topics(here, tmp_path):
+    async def story():
+        site = Site(here, tmp_path)
+        await site.server.start()
+        received, overheard = [], []
+        try:
+            async with site.connect("hub") as hub, site.connect("sac-05") as bag:
+                await hub.subscribe("besace/v1/+/up/#")
+                with suppress(HubError):
+                    await bag.subscribe("besace/v1/sac-04/down/#")
+                readers = [
+                    asyncio.create_task(collect(hub, received)),
+                    asyncio.create_task(collect(bag, overheard)),
+                ]
+                await bag.publish("besace/v1/sac-04/up/live", b"forged", qos=1)
+                await bag.publish("besace/v1/sac-05/down/receipt", b"forged", qos=1)
+                await hub.publish("besace/v1/sac-04/down/receipt", b"not yours", qos=1)
+                await bag.publish("besace/v1/sac-05/up/live", b"mine", qos=1)
+                await asyncio.sleep(0.3)
+                for reader in readers:
+                    reader.cancel()
+            assert received == [("besace/v1/sac-05/up/live", b"mine")]
+            assert overheard == []
+        finally:
+            await site.server.stop()
+
+    asyncio.run(story())
+
+
+def test_a_list_the_broker_would_not_take_changes_nothing(here, tmp_path):
+    site = Site(here, tmp_path)
+    listed = (site.nats / "users.conf").read_text()
+    (site.nats / "nats.conf").write_text("mqtt { nonsense")
+    with pytest.raises(StateError, match="the broker refuses"):
+        apply_users(site.nats, ["sac-05"])
+    assert (site.nats / "users.conf").read_text() == listed
+
+
+def test_a_broker_that_does_not_run_reads_the_list_when_it_starts(here, tmp_path):
+    site = Site(here, tmp_path)
+    (site.nats / "nats.pid").write_text("1")  # a crash left it, and the number is another process's now
+    assert apply_users(site.nats, ["sac-05"])
+    assert "CN=sac-04" not in (site.nats / "users.conf").read_text()
+    assert not apply_users(site.nats, ["sac-05"])
+
+
+def test_the_lists_are_signed_anew_before_they_end(here):
+    follower = follower_of(here, None)
+    follower.refresh_lists()
+    first = read_list((here.hub / "revoked.cose").read_bytes(), key_ring(here.card_keys))
+    assert (first.number, first.ids) == (1, frozenset())
+    assert not (here.hub / "crl.pem").exists()  # only where a CRL is used
+    revoke.crl(here, here.issuing(PASSPHRASE), now=NOW)
+    revoke.revoke_device(here, "sac-04", "stolen", now=NOW)
+    clock = follower._enrolment.now
+    clock.now += revoke.dt.timedelta(days=14)
+    follower.refresh_lists()
+    assert load_pem_x509_crl((here.hub / "crl.pem").read_bytes()).next_update_utc == NOW + revoke.dt.timedelta(days=30)
+    clock.now += revoke.dt.timedelta(days=2)
+    follower.refresh_lists()
+    signed = load_pem_x509_crl((here.hub / "crl.pem").read_bytes())
+    assert signed.next_update_utc == NOW + revoke.dt.timedelta(days=46)
+    assert len(signed) == 1
+    assert signed.is_signature_valid(here.issuing_certificate.public_key())
