@@ -250,10 +250,21 @@ class TestVisits:
 
         asyncio.run(main())
         again = bag.power_cut()
-        assert again.recorder.kept_visit() == visit
+        assert again.recorder.kept_visit() == (visit, bag.clock.now_ns())
         again.clock.boot_id = bytes(16)
         assert again.recorder.kept_visit() is None
         again.outbox.close()
+
+    def test_a_long_visit_is_known_by_when_it_was_last_at_work(self, bag):
+        async def main():
+            bag.recorder.open_visit(bag.visit(), resumed=False)
+            bag.clock.forward(1800)
+            bag.recorder.add([bag.block(0)])
+            await bag.recorder.cut()
+
+        asyncio.run(main())
+        visit, seen_ns = bag.recorder.kept_visit()
+        assert seen_ns - visit.t_ns == 1800 * 10**9
 
     def test_a_closed_one_does_not(self, bag):
         async def main():
@@ -380,7 +391,7 @@ class TestFailingDisk:
             await bag.recorder.cut()
 
         asyncio.run(main())
-        assert bag.recorder.kept_visit() == bag.visit(2)
+        assert bag.recorder.kept_visit()[0] == bag.visit(2)
 
     def test_an_agent_starts_on_a_full_disk_and_drains_it(self, bag, monkeypatch):
         async def fill():

@@ -1,0 +1,79 @@
+"""Signals at work: loaded late, run in turns, started anew when a stage breaks; blocks wait meanwhile."""
+
+import asyncio
+import time
+
+import numpy as np
+from agent.model import Analysis, SampleBlock, Signal, Stream, Trace
+from agent.signals import LATE_S, Signals
+from agent.supervisor import supervise
+
+ECG = Stream("box.ecg", Signal.ECG, "box", 125.0, 1.0, "uV", "DI")
+
+
+def block(index: int, n: int = 125) -> SampleBlock:
+    return SampleBlock("box.ecg", index, index * 8_000_000, np.arange(n, dtype=np.int32) % 7)
+
+
+async def work(signals: Signals, until, *, seconds: float = 20) -> None:
+    task = asyncio.create_task(supervise("signals", signals.run, on_failure=signals.failed))
+    end = time.monotonic() + seconds
+    while not until() and time.monotonic() < end:
+        await asyncio.sleep(0.02)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def test_what_came_before_loading_is_worked_on_after_it():
+    found, described = [], []
+    signals = Signals(described=lambda stream, stages: described.append((stream.name, stages)), found=found.append)
+    signals.add([ECG])
+    assert signals.stages("box.ecg") == ()
+    assert signals.signal("box.ecg") is Signal.ECG
+    for index in range(0, 1000, 125):
+        signals.take(block(index))
+
+    asyncio.run(work(signals, lambda: found))
+
+    assert [name for name, _ in described] == ["box.ecg"]
+    assert signals.stages("box.ecg") == described[0][1]
+    assert sum(x.values.size for x in found if isinstance(x, Trace)) > 800
+    assert any(isinstance(x, Analysis) for x in found)
+
+
+def test_a_stage_that_breaks_is_started_anew_and_the_stream_goes_on():
+    found, broke = [], []
+
+    def take(shown):
+        if not broke:
+            broke.append(True)
+            raise ZeroDivisionError
+        found.append(shown)
+
+    signals = Signals(described=lambda *_: None, found=take)
+    signals.add([ECG])
+    signals.take(block(0))
+
+    async def main():
+        feeding = asyncio.create_task(feed())
+        await work(signals, lambda: found)
+        feeding.cancel()
+
+    async def feed():
+        index = 125
+        while True:
+            await asyncio.sleep(0.05)
+            signals.take(block(index))
+            index += 125
+
+    asyncio.run(main())
+    assert broke
+    assert found
+
+
+def test_turns_that_stop_coming_are_noticed(monkeypatch):
+    signals = Signals(described=lambda *_: None, found=lambda _: None)
+    assert not signals.late()
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now + LATE_S + 1)
+    assert signals.late()
