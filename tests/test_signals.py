@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import numpy as np
+
 from agent.model import Analysis, SampleBlock, Signal, Stream, Trace
 from agent.signals import LATE_S, Signals
 from agent.supervisor import supervise
