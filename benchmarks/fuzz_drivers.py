@@ -19,6 +19,7 @@ CAPTURES = Path(__file__).parent.parent / "tests" / "captures"
 MOST_KEPT = 70_000  # bytes a decoder may keep: a second of sound is 32,000
 SEEDS = [
     bytes.fromhex("811234 00c7 801235 480f 801236 622a"),
+    bytes.fromhex("01814000c2 018041480a 0180426225"),
     bytes.fromhex("0002000d000e141a03090e14050002000048006 20d03".replace(" ", "")),
     bytes.fromhex("0afa16000201000000fcffffff0040420f0080841e00420e62480f000b"),
     b"\x00" + bytes(9) + b"\x01\x00\x00" * 20,

@@ -31,7 +31,9 @@ class Nonin3150Decoder:
         self.counters = DecoderCounters()
         self._instrument = instrument
         self._readings = Readings(instrument, self.counters)
-        self._track = Track(Stream(f"{instrument}.pleth", Signal.PLETH, instrument, FS_HZ, 1.0, "1", "doigt"))
+        self._track = Track(
+            Stream(f"{instrument}.pleth", Signal.PLETH, instrument, FS_HZ, 1.0, "1", "doigt"), counted=True
+        )
         self._following: int | None = None
         self._battery_low = False
 

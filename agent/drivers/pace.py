@@ -101,10 +101,14 @@ class ArrivalClock:
 
 
 class Track:
-    """Index and time of streams that share one sampling clock (the columns of one frame)."""
+    """Index and time of streams that share one sampling clock (the columns of one frame).
 
-    def __init__(self, *streams: Stream) -> None:
+    `counted`: the protocol counts its samples, so every loss is known and lateness proves none.
+    """
+
+    def __init__(self, *streams: Stream, counted: bool = False) -> None:
         self.streams = streams
+        self._counted = counted
         self.index = 0
         self._clock = ArrivalClock(streams[0].fs_hz)
         self._resumed = False
@@ -133,7 +137,8 @@ class Track:
             missed = max(1, self._clock.samples_late(self.index + n - 1, t_ns))
             items += self.skip(missed, GapReason.LINK)
             self._clock.anchor(self.index + n - 1, t_ns)
-        if lost := self._clock.arrived(self.index + n - 1, n, t_ns):
+        lost = self._clock.arrived(self.index + n - 1, n, t_ns)
+        if lost and not self._counted:
             items += self.skip(lost, GapReason.OVERRUN)
         t0_ns = self._clock.time_ns(self.index)
         columns = np.ascontiguousarray(samples.reshape(n, -1).T)

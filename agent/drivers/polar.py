@@ -38,7 +38,8 @@ class PolarDecoder:
             Stream(
                 f"{instrument}.ecg", Signal.ECG, instrument, FS_HZ, 1.0, "uV", "dérivation non standard",
                 MDC_LEAD_UNSPECIFIED, resolution_bits=24,
-            )
+            ),
+            counted=True,
         )  # fmt: skip
         self._last_ns: int | None = None
 

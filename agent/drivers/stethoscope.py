@@ -24,7 +24,9 @@ class StethoscopeDecoder:
 
     def __init__(self, instrument: str) -> None:
         self.counters = DecoderCounters()
-        self._track = Track(Stream(f"{instrument}.sound", Signal.SOUND, instrument, FS_HZ, FULL_SCALE, "1"))
+        self._track = Track(
+            Stream(f"{instrument}.sound", Signal.SOUND, instrument, FS_HZ, FULL_SCALE, "1"), counted=True
+        )
         self._decimator = Decimator()
         self._buffer = bytearray()
         self._next_out: int | None = None

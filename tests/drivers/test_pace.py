@@ -89,6 +89,15 @@ def test_samples_that_vanish_without_a_trace_become_a_gap_of_the_right_length():
     assert last.t_ns == pytest.approx(5 * S + 2999 * 16_000_000, abs=70_000_000)
 
 
+def test_a_stream_that_counts_its_samples_is_late_without_a_gap():
+    for counted, gaps in ((False, 1), (True, 0)):
+        track, items = Track(stream(), counted=counted), []
+        for k in range(2000):
+            late = 1_000_000_000 if k > 500 else 0  # its source has begun to buffer a second
+            items += track.take(np.zeros(2, np.int32), 5 * S + k * 16_000_000 + late)
+        assert len([i for i in items if isinstance(i, Gap)]) == gaps
+
+
 def test_resume_counts_what_passed_and_declared_loss_keeps_time():
     track = Track(stream(), stream(name="x.resp"))
     assert track.skip(5, GapReason.DAMAGED) == []  # nothing came yet: nothing is missing
