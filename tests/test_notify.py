@@ -28,9 +28,7 @@ def test_a_systemd_that_does_not_listen_ends_nobody(tmp_path, monkeypatch):
     notify("WATCHDOG=1")
 
 
-@pytest.mark.parametrize(
-    ("usec", "seconds"), [("10000000", 10.0), ("", None), ("x", None), ("-1", None), (None, None)]
-)
+@pytest.mark.parametrize(("usec", "seconds"), [("10000000", 10.0), ("", None), ("x", None), ("-1", None), (None, None)])
 def test_how_often_the_watchdog_wants_to_hear(monkeypatch, usec, seconds):
     monkeypatch.delenv("WATCHDOG_USEC", raising=False)
     if usec is not None:

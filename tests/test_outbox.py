@@ -234,7 +234,9 @@ sys.stdin.read()
             [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         ) as other:
             assert other.stdout.readline() == "held\n"
-            with pytest.raises(StateError, match=rf"another agent \(process {other.pid}\).*\nNext: systemctl stop besace"):
+            with pytest.raises(
+                StateError, match=rf"another agent \(process {other.pid}\).*\nNext: systemctl stop besace"
+            ):
                 Lock(tmp_path)
             other.kill()
             other.wait()

@@ -247,6 +247,9 @@ class TestVisits:
         async def main():
             bag.recorder.open_visit(visit, resumed=False)
             await bag.recorder.cut()
+            bag.clock.forward(600)
+            bag.recorder.add([bag.reading(97)])
+            await bag.recorder.cut()
 
         asyncio.run(main())
         again = bag.power_cut()

@@ -134,15 +134,15 @@ class Delivery:
         """How many rows on board the hub has not receipted."""
         return sum(last - first + 1 for rows in self._epochs.values() for first, last in rows.waiting())
 
-    def oldest_unanswered_s(self, now_s: float) -> float:
-        """For how long the oldest row sent on this connection has gone without receipt; 0 when all are answered."""
+    def oldest_unanswered_s(self, now_s: float) -> float | None:
+        """For how long the oldest row sent on this connection has gone without receipt; None when all are answered."""
         while self._sent:
             when, epoch, first, last = self._sent[0]
             rows = self._epochs.get(epoch)
             if rows is not None and next(rows.receipted.missing(first, last), None) is not None:
                 return now_s - when
             self._sent.popleft()
-        return 0.0
+        return None
 
     def resend(self, now_s: float) -> bool:
         """Make rows backlog again whose receipt stayed away too long; True when there were any.

@@ -38,6 +38,7 @@ _silent.setLevel(logging.CRITICAL)  # the library's errors reach us as exception
 KEEPALIVE_S = 5
 TIMEOUT_S = 5.0
 SILENCE_S = 30.0  # data outstanding and no receipt for so long: the connection is no use
+WATCH_EVERY_S = 1.0
 BACKLOG_BYTES = 128 * 1024  # one backlog message; NATS cuts a client off above 1 MB
 BACKLOG_IN_FLIGHT = 512 * 1024  # so that live rows never wait behind much
 CLEAN_DISCONNECT_S = 1.0
@@ -191,7 +192,7 @@ class Uplink:
         self._hub_here = asyncio.Event()
         self._waiting_since_s = 0.0
         self._session = 0
-        self._hub_session = b""
+        self._hub_sessions: set[bytes] = set()
         self._counted = 0, 0
         self.state = LinkState()
 
@@ -238,11 +239,12 @@ class Uplink:
                 self._live.get_nowait()
             self._delivery.connected()
             self._hub_here.clear()
+            self._hub_sessions.clear()
             self._waiting_since_s = self._now_s()
             self._counted = 0, 0
             await link.subscribe(topics.down_filter(self._device))
-            await link.publish(topic, self._presence(epoch, online=True), qos=1, retain=True)
             self._delivery.sent(epoch.id, 0, 0, self._now_s())
+            await link.publish(topic, self._presence(epoch, online=True), qos=1, retain=True)
             self.state.connected = True
             self.state.connections += 1
             self.state.last_error = ""
@@ -266,10 +268,10 @@ class Uplink:
 
     async def _send(self, link: Link, name: topics.Up, rows: list[OutRow]) -> None:
         payload = rows[0].payload if name is topics.Up.LIVE else sequence.join(row.payload for row in rows)
-        await link.publish(str(topics.Topic(self._device, name)), payload)
         now_s = self._now_s()
-        for row in rows:
+        for row in rows:  # before the message goes, so that no receipt can come first
             self._delivery.sent(row.epoch, row.seq, row.seq, now_s)
+        await link.publish(str(topics.Topic(self._device, name)), payload)
 
     def _now_s(self) -> float:
         return self._now_ns() / 1e9
@@ -326,10 +328,11 @@ class Uplink:
 
     def _believe(self, head: seal.Head, message: Message) -> None:
         """Act on what the hub says: opened under this epoch's key, so nobody else said it."""
-        if head.session != self._hub_session:
-            # Another hub process: what the one before it took and did not receipt is to be sent again.
-            self._hub_session = head.session
-            self._delivery.connected()
+        if head.session not in self._hub_sessions:
+            if self._hub_sessions:
+                # Another hub process: what the one before it took and did not receipt is to be sent again.
+                self._delivery.connected()
+            self._hub_sessions.add(head.session)
         self._hub_here.set()
         if head.lane is seal.Lane.RECEIPT and isinstance(message, Receipt):
             self._waiting_since_s = self._now_s()
@@ -337,7 +340,7 @@ class Uplink:
                 news = self._delivery.receipted(receipt)
                 if news is not None:
                     self._hooks.receipt(news)
-            if self._delivery.oldest_unanswered_s(self._now_s()) == 0:
+            if self._delivery.oldest_unanswered_s(self._now_s()) is None:
                 self.state.receipted_until_ns = self._now_ns()
             self._answered.set()
             self._wake_backlog.set()
@@ -356,13 +359,13 @@ class Uplink:
     async def _watch(self, link: Link, epoch: Epoch) -> None:
         """Give the connection up when it is no use: no receipts, nonsense, or a new epoch to be announced."""
         while True:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(WATCH_EVERY_S)
             self._count(link)
             link.check_packet()
             if self._epoch() is not epoch:
                 raise HubError("a new epoch has begun: it is announced on a new connection")
             now_s = self._now_s()
-            if self._delivery.oldest_unanswered_s(now_s) == 0:
+            if self._delivery.oldest_unanswered_s(now_s) is None and self._delivery.backlog() is None:
                 self._waiting_since_s = now_s
             if now_s - self._waiting_since_s > SILENCE_S:
                 raise HubError(f"no receipt for {SILENCE_S:.0f} s: the hub is away or the link is dead")

@@ -1,4 +1,4 @@
-"""A small health community for tests: an authority, bags, a hub's keys, every kind of message, a clock moved by hand."""
+"""A small health community for tests: an authority, bags, a hub's keys, every kind of message, a hand-driven clock."""
 
 import os
 from dataclasses import dataclass, field

@@ -1,5 +1,7 @@
 """Delivery's bookkeeping: what is sent next, what is sent again and when, and what a receipt may do."""
 
+from itertools import pairwise
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,7 +66,7 @@ class TestBacklog:
         delivery.connected()
         assert send_all(delivery) == [(A, 4, 5)]
         delivery.gone(A, 4, 5)
-        assert delivery.oldest_unanswered_s(100.0) == 0
+        assert delivery.oldest_unanswered_s(100.0) is None
 
     def test_a_row_that_cannot_be_read_is_tried_on_the_next_connection_and_stays_counted(self):
         delivery = on_board(3)
@@ -161,19 +163,18 @@ class TestWhatWasLostOnTheWay:
         delivery = on_board(1)
         now_s, sent_s = 0.0, []
         while now_s < 7200:
-            for _ in send_all(delivery, now_s):
-                sent_s.append(now_s)
+            sent_s += [now_s] * len(send_all(delivery, now_s))
             delivery.resend(now_s)
             now_s += 1
         assert sent_s[:4] == [0, 11, 32, 73]
         assert len(sent_s) < 20
-        assert max(b - a for a, b in zip(sent_s, sent_s[1:], strict=False)) <= LONGEST_PATIENCE_S + 1
+        assert max(b - a for a, b in pairwise(sent_s)) <= LONGEST_PATIENCE_S + 1
 
     def test_an_answered_link_has_nothing_outstanding(self):
         delivery = on_board(2)
         send_all(delivery, 0.0)
         delivery.receipted(receipt(A, 1))
-        assert delivery.oldest_unanswered_s(99.0) == 0
+        assert delivery.oldest_unanswered_s(99.0) is None
         assert not delivery.resend(99.0)
 
 

@@ -52,9 +52,7 @@ def test_a_missing_or_broken_file_is_named_with_what_to_do(files, name, content)
 @pytest.mark.parametrize("other", [ed25519.Ed25519PrivateKey.generate(), X25519PrivateKey.generate()])
 def test_keys_of_another_kind_are_refused(files, other):
     (files / "sac-04.key").write_bytes(
-        other.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        other.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     with pytest.raises(ProvisioningError, match="must be P-256"):
         load_from(files)

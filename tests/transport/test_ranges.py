@@ -1,5 +1,7 @@
 """SeqSet against Python's set."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,7 +40,7 @@ def test_as_a_set_of_numbers(changes, first, last):
             model -= set(range(a, b + 1))
         ranges = list(seqs)
         assert all(a <= b for a, b in ranges)
-        assert all(b + 1 < c for (_, b), (c, _) in zip(ranges, ranges[1:], strict=False))
+        assert all(b + 1 < c for (_, b), (c, _) in pairwise(ranges))
     assert {n for a, b in seqs for n in range(a, b + 1)} == model
     assert len(seqs) == len(model)
     assert all((n in seqs) == (n in model) for n in range(45))

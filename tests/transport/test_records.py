@@ -62,9 +62,7 @@ def writer(now_ns=NOW):
 def through(made, now_ns=NOW, visit=None):
     """Cut, encode, decode, read."""
     reader = RecordReader()
-    return [
-        item for batch in made.cut(now_ns, visit) for item in reader.read(wire.decode(wire.encode(batch)))
-    ]
+    return [item for batch in made.cut(now_ns, visit) for item in reader.read(wire.decode(wire.encode(batch)))]
 
 
 def block(index, samples, t_ns=NOW):

@@ -63,7 +63,8 @@ EITHER = Either(Raw, Raw, Bytes(1, 4), OneOf(TAGGED_ROW))
         (Choice(Colour.RED, Colour.BLUE), Colour.BLUE, 1), (ByValue(Code), Code.TWO, 149530),
         (ByValue(Colour), Colour.RED, "red"), (Range(), (3, 3), [3, 3]), (Range(), (0, 2**32 - 1), [0, 2**32 - 1]),
         (ROW, Pair(1, None), [1, None]), (TAGGED_ROW, Pair(1, 2), [4, 1, 2]),
-        (TABLE, Pair(1, None), {1: 1}), (TABLE, Pair(1, 2), {1: 1, 2: 2}), (Tagged(9, TABLE), Pair(3, 4), [9, {1: 3, 2: 4}]),
+        (TABLE, Pair(1, None), {1: 1}), (TABLE, Pair(1, 2), {1: 1, 2: 2}),
+        (Tagged(9, TABLE), Pair(3, 4), [9, {1: 3, 2: 4}]),
         (EITHER, Raw(b"x"), b"x"), (EITHER, Pair(1, 2), [4, 1, 2]),
     ],
 )  # fmt: skip

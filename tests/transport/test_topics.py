@@ -27,7 +27,8 @@ def test_every_topic_is_written_and_read(text, topic):
 @pytest.mark.parametrize(
     "text",
     [
-        "", "besace", "besace/v1/sac-04", "besace/v1/sac-04/up", "besace/v1/sac-04/up/live/", "besace/v2/sac-04/up/live",
+        "", "besace", "besace/v1/sac-04", "besace/v1/sac-04/up", "besace/v1/sac-04/up/live/",
+        "besace/v2/sac-04/up/live",
         "besace/v1/sac-04/up/receipt", "besace/v1/sac-04/down/live", "besace/v1/sac-04/side/live",
         "besace/v1/SAC-04/up/live", "besace/v1/sac_04/up/live", "besace/v1//up/live", "besace/v1/+/up/live",
         "besace/v1/" + "a" * 33 + "/up/live", "/besace/v1/sac-04/up/live", "besace/v1/sac-04/up/LIVE",

@@ -33,7 +33,7 @@ def test_the_samples_here_hold_every_message_and_every_body():
         (Command(3, Order.UNWATCH), "83030301"),
         (Receipt(()), "820280"),
         (Batch(1, None, ()), "840101f680"),
-        (Batch(1, None, (Record(0, 0, -1, VisitBody(VisitStep.OPEN, "0042")),)), "840101f6818400002083060064" + "30303432"),
+        (Batch(1, None, (Record(0, 0, -1, VisitBody(VisitStep.OPEN, "0042")),)), "840101f681840000208306006430303432"),
     ],
 )  # fmt: skip
 def test_the_bytes_themselves(message, encoded):
@@ -81,10 +81,12 @@ def test_any_bytes(data):
     ("encoded", "why"),
     [
         ("", "nothing"), ("80", "no kind"), ("8163", "cut"), ("8100", "an unknown kind"), ("8118ff", "an unknown kind"),
-        ("84f501f680", "true is no kind"), ("840120f680", "a negative time"), ("84011bffffffffffffffff" + "f680", "2^64-1"),
+        ("84f501f680", "true is no kind"), ("840120f680", "a negative time"),
+        ("84011bffffffffffffffff" + "f680", "2^64-1"),
         ("840101" + "41ff" + "80", "a visit id of one byte"), ("85" + "0101f680" + "00", "one item more"),
         ("8301" + "01f6", "one less"), ("840101f6a0", "a map of records"), ("9f0101f680ff", "indefinite"),
-        ("84190001" + "01f680", "a kind in three bytes"), ("840101f6818400" + "00" + "1a80000000" + "4101", "dt of 2^31"),
+        ("84190001" + "01f680", "a kind in three bytes"),
+        ("840101f6818400" + "00" + "1a80000000" + "4101", "dt of 2^31"),
         ("840101f68184000000" + "40", "no waveform"), ("8202818346" + "00" * 6 + "21" + "80", "upto -2"),
         ("8202818346" + "00" * 6 + "00" + "81820403", "a range backwards"),
     ],
