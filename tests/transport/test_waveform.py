@@ -227,6 +227,13 @@ def test_any_past_gives_a_predictor_that_can_be_used(x):
     assert np.array_equal(decode(encode(int32(x), predictor), predictor), int32(x))
 
 
+@settings(max_examples=40)
+@given(hnp.arrays(np.int32, st.integers(32, 120)) | hnp.arrays(np.int32, 64, elements=st.integers(-2, 2)))
+def test_no_past_is_too_odd_to_fit(x):
+    predictor = Predictor.fit(x)
+    assert Predictor.from_bytes(predictor.to_bytes()) == predictor
+
+
 def test_a_block_names_what_predicted_it():
     modes = {name: encode(int32(x))[0] >> 2 & 7 for name, x in SHAPES.items()}
     assert modes["white noise"] == 0
