@@ -141,6 +141,7 @@ class _Client(BaseBleakClient):
         )
         self._connection: Any = None
         self._peer: Any = None
+        self._device: Any = None
         self._subscribers: dict[int, Callable[[bytes], None]] = {}
 
     @property
@@ -166,7 +167,8 @@ class _Client(BaseBleakClient):
             self._connection = connection = await self._connected(device)
             try:
                 connection.once("disconnection", self._disconnected)
-                device.once("flush", self._disconnected)
+                device.on("flush", self._disconnected)
+                self._device = device
                 self._peer = Peer(connection)
                 await self._peer.request_mtu(MTU)
                 await self._peer.discover_services()
@@ -211,6 +213,7 @@ class _Client(BaseBleakClient):
             return
         self._connection = None
         self.services = None
+        self._device.remove_listener("flush", self._disconnected)
         if self._disconnected_callback:
             self._disconnected_callback()
 
@@ -222,7 +225,7 @@ class _Client(BaseBleakClient):
         self._disconnected_callback = None
         async with as_bleak():
             await connection.disconnect()
-        self._connection = None
+        self._disconnected()
 
     async def pair(self, *args: Any, **kwargs: Any) -> None:
         """Not offered by the rig."""
