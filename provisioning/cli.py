@@ -8,22 +8,15 @@ import argparse
 import datetime as dt
 import json
 import os
-import pwd
-import shutil
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 from agent.badges import Role
 from agent.config import load
-from agent.control import ask
-from agent.errors import BesaceError, ConfigError, HubError, ProvisioningError
-from provisioning import badges, enrol, issue, labels, office, revoke, vault
+from agent.errors import ConfigError, HubError, ProvisioningError
+from provisioning import badges, enrol, issue, labels, office, revoke, unit, vault
 from provisioning.authority import certificate_pem, write_private
 
-USER = "besace"
-RECEIPT_WITHIN_S = 10.0
 ROLES = {
     "loan-point": Role.LOAN_POINT, "nurse": Role.NURSE, "technician": Role.TECHNICIAN, "part": Role.PART,
 }  # fmt: skip
@@ -283,7 +276,7 @@ def _enrol(args: argparse.Namespace) -> int:
         raise ProvisioningError(f"the token is for {token.name}, not {args.name}\nNext: take the right token file")
     place = enrol.Place(args.etc)
     enrol.enrol(place, token, enrol.Address.parse(args.hub), progress=lambda step: _say(f"  {step}"))
-    return _start(place, start=not args.no_start)
+    return unit.bring_up(place, start=not args.no_start, say=_say)
 
 
 def _request(args: argparse.Namespace) -> int:
@@ -296,50 +289,7 @@ def _request(args: argparse.Namespace) -> int:
 def _install(args: argparse.Namespace) -> int:
     place = enrol.Place(args.etc)
     enrol.install_offline(place, _read(args.answer))
-    return _start(place, start=not args.no_start)
-
-
-def _start(place: enrol.Place, *, start: bool) -> int:
-    """Give the files to the agent's user, start its unit, and wait for the hub's receipt of a first sealed record."""
-    _give(place.etc)
-    if not start:
-        return 0
-    if not Path("/run/systemd/system").is_dir():
-        _say("systemd does not run here\nNext: besace run")
-        return 0
-    systemctl = shutil.which("systemctl") or "systemctl"
-    done = subprocess.run(  # noqa: S603 - a fixed command
-        [systemctl, "enable", "--now", "besace.service", "besace-renew.timer"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise ProvisioningError(f"systemd refuses: {done.stderr.strip()}\nNext: sudo systemd/install.sh, then again")
-    socket = load(place.config).bag.control_socket
-    deadline = time.monotonic() + RECEIPT_WITHIN_S
-    while time.monotonic() < deadline:
-        try:
-            if ask(socket, {"do": "status"})["records_receipted"]:
-                _say("  first sealed record receipted by the hub")
-                return 0
-        except BesaceError:
-            pass
-        time.sleep(0.1)
-    _say(f"enrolled, but the hub receipted nothing within {RECEIPT_WITHIN_S:.0f} s\nNext: besace doctor")
-    return 1
-
-
-def _give(etc: Path) -> None:
-    """Root made the files; the agent's own user reads and renews them."""
-    if os.geteuid() != 0:
-        return
-    try:
-        user = pwd.getpwnam(USER)
-    except KeyError:
-        return
-    for path in (etc, *etc.rglob("*")):
-        os.chown(path, user.pw_uid, user.pw_gid, follow_symlinks=False)
+    return unit.bring_up(place, start=not args.no_start, say=_say)
 
 
 def _renew(args: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from agent import config
 from agent.errors import HubError, ProvisioningError
 from agent.transport import identity
-from provisioning import cli, enrol, issue, revoke
+from provisioning import cli, enrol, issue, revoke, unit
 from provisioning.enrol import FILES, Address
 
 DAY = dt.timedelta(days=1)
@@ -296,8 +296,8 @@ def test_root_gives_the_files_to_the_agents_user_only_where_there_is_one(here, h
     given = []
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(os, "chown", lambda path, uid, gid, follow_symlinks: given.append(path))
-    monkeypatch.setattr(cli.pwd, "getpwnam", lambda name: SimpleNamespace(pw_uid=990, pw_gid=990))
-    cli._give(place.etc)
+    monkeypatch.setattr(unit.pwd, "getpwnam", lambda name: SimpleNamespace(pw_uid=990, pw_gid=990))
+    unit.give(place.etc)
     assert place.link.resolve() / "device.key" in given
 
 
@@ -310,3 +310,22 @@ def test_the_certificate_has_no_dns_name_and_only_client_use(here, hub, tmp_path
     use = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
     assert list(use) == [x509.ExtendedKeyUsageOID.CLIENT_AUTH]
     assert leaf.not_valid_after_utc - NOW == 90 * DAY
+
+
+def test_the_units_reach_a_public_hub_and_nothing_else_of_the_internet(tmp_path, monkeypatch):
+    answers = {"hub.example": ["203.0.113.7", "10.0.0.8"], "public.example": ["93.184.215.14", "2606:2800:21f::1"]}
+
+    def getaddrinfo(host, _port, **_):
+        if host not in answers:
+            raise OSError("no such name")
+        return [(0, 0, 0, "", (address, 0)) for address in answers[host]]
+
+    monkeypatch.setattr(unit.socket, "getaddrinfo", getaddrinfo)
+    public = unit.addresses(["hub.example", "public.example", "gone.example"])
+    assert public == ["2606:2800:21f::1", "93.184.215.14"]
+    unit.allow(tmp_path, public)
+    text = (tmp_path / "besace.service.d" / "hub.conf").read_text()
+    assert text.endswith("[Service]\nIPAddressAllow=2606:2800:21f::1\nIPAddressAllow=93.184.215.14\n")
+    assert (tmp_path / "besace-renew.service.d" / "hub.conf").read_text() == text
+    unit.allow(tmp_path, [])
+    assert not list(tmp_path.rglob("hub.conf"))

@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# Puts the agent on a stock 64-bit Raspberry Pi OS or Debian 12 (or later), or takes it off again.
+#
+#   sudo systemd/install.sh [WHEEL]        install or update; WHEEL defaults to this checkout
+#   sudo systemd/install.sh --uninstall    remove all but /etc/besace and /var/lib/besace (besace-provision retire)
+#   systemd/install.sh --root DIR          only lay the files out under DIR: nothing is installed or started
+#
+# Safe to call again: what is in place stays as it is.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+root=
+uninstall=
+wheel=
+while [ $# -gt 0 ]; do
+  case $1 in
+    --uninstall) uninstall=1 ;;
+    --root) root=${2:?--root wants a folder}; shift ;;
+    -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -*) echo "unknown option $1; see --help" >&2; exit 2 ;;
+    *) wheel=$1 ;;
+  esac
+  shift
+done
+
+# source under systemd/, where it goes
+files=(
+  "besace.service etc/systemd/system/besace.service"
+  "besace-renew.service etc/systemd/system/besace-renew.service"
+  "besace-renew.timer etc/systemd/system/besace-renew.timer"
+  "bluetooth.service.d/besace.conf etc/systemd/system/bluetooth.service.d/besace.conf"
+  "sysusers.d/besace.conf etc/sysusers.d/besace.conf"
+  "tmpfiles.d/besace.conf etc/tmpfiles.d/besace.conf"
+  "udev/70-besace.rules etc/udev/rules.d/70-besace.rules"
+)
+
+die() {
+  printf '%s\nNext: %s\n' "$1" "$2" >&2
+  exit "${3:-1}"
+}
+
+lay_out() {
+  local changed=
+  for pair in "${files[@]}"; do
+    local from=$here/${pair% *} to=$root/${pair#* }
+    if ! cmp -s "$from" "$to"; then
+      install -D -m 0644 "$from" "$to"
+      echo "  ${pair#* }"
+      changed=1
+    fi
+  done
+  [ -n "$changed" ] || echo "  units and rules: in place"
+}
+
+if [ -n "$root" ]; then
+  if [ -n "$uninstall" ]; then
+    for pair in "${files[@]}"; do rm -f "$root/${pair#* }"; done
+  else
+    lay_out
+  fi
+  exit 0
+fi
+
+[ "$(id -u)" = 0 ] || die "this installs system services and needs root" "sudo $0 $*" 2
+[ -d /run/systemd/system ] || die "systemd does not run here" "install on the bag itself, or see --root"
+
+if [ -n "$uninstall" ]; then
+  systemctl disable --now besace.service besace-renew.timer 2>/dev/null || true
+  for pair in "${files[@]}"; do rm -f "/${pair#* }"; done
+  rm -rf /opt/besace
+  rm -f /usr/local/bin/besace /usr/local/bin/besace-provision
+  systemctl daemon-reload
+  udevadm control --reload || true
+  echo "removed; /etc/besace (identity) and /var/lib/besace (records) are kept"
+  exit 0
+fi
+
+case $(dpkg --print-architecture 2>/dev/null) in
+  arm64 | amd64) ;;
+  *) die "64-bit Raspberry Pi OS or Debian is needed (numpy has no wheels for 32-bit ARM)" "write the 64-bit image" ;;
+esac
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or later is needed" "use Debian 12 or later"
+
+packages=()
+for package in python3-venv bluez; do
+  dpkg -s "$package" >/dev/null 2>&1 || packages+=("$package")
+done
+if [ ${#packages[@]} -gt 0 ]; then
+  echo "installing ${packages[*]}"
+  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
+fi
+
+echo "files"
+lay_out
+systemd-sysusers besace.conf
+systemd-tmpfiles --create besace.conf
+udevadm control --reload || true
+
+echo "the agent, in /opt/besace"
+[ -x /opt/besace/bin/python ] || python3 -m venv /opt/besace
+/opt/besace/bin/pip --disable-pip-version-check --quiet install --upgrade \
+  -c "$here/../constraints.txt" "${wheel:-$here/..}[page,lights]"
+ln -sf /opt/besace/bin/besace /opt/besace/bin/besace-provision /usr/local/bin/
+
+systemctl daemon-reload
+if [ -e /etc/besace/besace.toml ]; then
+  systemctl enable --quiet besace.service besace-renew.timer
+  systemctl restart besace.service besace-renew.timer
+  echo "updated and restarted"
+else
+  echo "installed. Next, with the token file of besace-provision new:"
+  echo "  sudo besace-provision enrol NAME --hub HOST --token-file FILE"
+fi
