@@ -53,7 +53,7 @@ def whole(items, streams):
     )
 
 
-async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     """Wait for a condition; fail when it does not come true."""
     async with asyncio.timeout(seconds):
         while not condition():

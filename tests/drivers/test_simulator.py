@@ -132,7 +132,7 @@ def check(items, log, stream, *, to_the_end=True) -> int:
 def test_every_sample_and_reading_arrives_as_it_was_sent(simulator):
     async def body():
         async with Agent(simulator) as agent:
-            await until(lambda: agent.count("berry-bm1000.pleth") > 0, 10)
+            await until(lambda: agent.count("berry-bm1000.pleth") > 0)
             began = time.monotonic()
             measuring = InstrumentState.MEASURING
             await until(lambda: len({i.instrument for i in agent.of(InstrumentEvent) if i.state is measuring}) == 3)
@@ -203,7 +203,7 @@ def test_a_killed_agent_finds_every_instrument_again(simulator):
 
     async def body():
         async with Agent(simulator) as agent:
-            await until(lambda: agent.count("berry-bm1000.pleth") > 100, 10)
+            await until(lambda: agent.count("berry-bm1000.pleth") > 100)
             assert await agent.tell("quiet") == "ok"
             await asyncio.sleep(0.2)
             return agent
@@ -229,12 +229,12 @@ def test_unplugging_and_plugging_each_instrument(shared):
     async def body():
         async with Agent(shared, keys) as agent:
             for key in keys:
-                await until(lambda key=key: agent.count(stream[key]) > 50, 10)
+                await until(lambda key=key: agent.count(stream[key]) > 50)
                 assert await agent.tell(f"unplug {key}") == "ok"
-                await until(lambda key=key: key in [k for k, _ in agent.errors], 1)
+                await until(lambda key=key: key in [k for k, _ in agent.errors])
                 before = agent.count(stream[key])
                 assert await agent.tell(f"plug {key}") == "ok"
-                await until(lambda key=key, before=before: agent.count(stream[key]) > before, 5)
+                await until(lambda key=key, before=before: agent.count(stream[key]) > before)
             assert (await agent.tell("unplug kettle")).startswith("error")
             return agent
 
@@ -250,7 +250,7 @@ def test_an_agent_that_stalls_catches_up(shared):
 
     async def body():
         async with Agent(shared, keys) as agent:
-            await until(lambda: agent.count("healthypi-4.ecg") > 100 and agent.count("stethoscope.sound") > 1000, 10)
+            await until(lambda: agent.count("healthypi-4.ecg") > 100 and agent.count("stethoscope.sound") > 1000)
             time.sleep(1.5)
             await asyncio.sleep(0.3)
         await asyncio.sleep(0.3)
