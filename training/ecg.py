@@ -8,7 +8,7 @@ shipped tables are then trained on all. Data: MIT-BIH Arrhythmia and Noise Stres
 
 import argparse
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -39,20 +39,15 @@ class Case:
     is_beat: NDArray[np.bool_]
 
 
-@dataclass(eq=False)
 class Watched(Decision):
     """A decision that keeps what it weighed."""
 
-    fs_hz: float
-    network: Network
-    index: list[int] = field(default_factory=list)
-    dynamic: list[list[float]] = field(default_factory=list)
+    def __init__(self, fs_hz: float, network: Network) -> None:
+        super().__init__(fs_hz, network)
+        self.index: list[int] = []
+        self.dynamic: list[list[float]] = []
 
-    def __post_init__(self) -> None:
-        """Set up the decision itself."""
-        super().__init__(self.fs_hz, self.network)
-
-    def _observe(self, i: int, dynamic: list[float], odds: float) -> None:  # noqa: ARG002
+    def _observe(self, i: int, dynamic: list[float]) -> None:
         self.index.append(i)
         self.dynamic.append(dynamic)
 
@@ -168,7 +163,8 @@ def graded(network: Network, held_out: list[Case]) -> dict[str, list[tuple[str, 
     out: dict[str, list[tuple[str, Score]]] = {}
     for case in held_out:
         lesson = case.lesson
-        beats = Decision(lesson.fs_hz, network).decide(case.found)
+        decision = Decision(lesson.fs_hz, network)
+        beats = decision.decide(case.found) + decision.settle()
         r = np.array([beat.index for beat in beats], np.int64)
         pairs = len(match(lesson.beats, r, TOLERANCE_S * lesson.fs_hz)[0])
         result = Score(pairs, len(r) - pairs, len(lesson.beats) - pairs, np.empty(0))
@@ -258,7 +254,7 @@ def main() -> None:
     print(f"{len(everything)} signals, {sum(len(c.found.r) for c in everything)} candidates")
     if folds:
         cross_validate(everything, folds)
-    np.savez(WEIGHTS / "qrs.npz", **{name: part.astype(np.float32) for name, part in train(everything).items()})
+    np.savez(WEIGHTS / "qrs.npz", **{name: np.float32(part) for name, part in train(everything).items()})
     print(f"written in {time.monotonic() - start:.0f} s")
 
 

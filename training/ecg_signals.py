@@ -24,6 +24,7 @@ NOISY = (
 )  # fmt: skip
 MIXES = (("em",), ("ma",), ("bw",), ("em", "ma"), ("bw", "em"), ("bw", "ma"))
 RESAMPLED = ((125.0, 25, 72), (500.0, 25, 18), (250.0, 25, 36))
+PLAYED_HZ = (300.0, 360.0, 430.0)  # turned leads are also played slower and faster
 SYNTHETIC = 220
 
 
@@ -67,12 +68,13 @@ def _of_record(rng: Generator, noise: dict[str, Floats], first: Record, second: 
         one, other = (r.mv - np.median(r.mv) for r in (first, second))
         turned = Record(first.name, FS_HZ, np.cos(angle) * one + ratio * np.sin(angle) * other, first.beats, ())
         mv, beats = _excerpt(rng, turned, 700)
+        played_hz = float(rng.choice(PLAYED_HZ))
         if k < 3:
-            yield Lesson(first.name, "turned", FS_HZ, mv, beats, 1.0)
+            yield Lesson(first.name, "turned", played_hz, mv, beats, 1.0)
         else:
             kinds, snr_db = MIXES[rng.integers(len(MIXES))], float(rng.choice([0, 3, 6, 12]))
             mv = mv + _disturbance(rng, noise, turned, kinds, snr_db, len(mv))
-            yield Lesson(first.name, "turned, noisy", FS_HZ, mv, beats, 0.6)
+            yield Lesson(first.name, "turned, noisy", played_hz, mv, beats, 0.6)
 
 
 def _excerpt(rng: Generator, record: Record, seconds: int) -> tuple[Floats, NDArray[np.int64]]:

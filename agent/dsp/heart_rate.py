@@ -1,22 +1,22 @@
 """Heart rate from R-peaks, read as a bedside monitor reads it."""
 
 from collections import deque
-
-import numpy as np
+from statistics import median
 
 from agent.model import NoValue, Rate
 
-KEPT = 9  # RR intervals the rate rests on
+KEPT = 8  # RR intervals the rate rests on
 SILENCE_S = 4.0  # no beat for this long is told
 NEW_RATE = 3  # consecutive RR intervals that agree on another rate end the old one
 AGREE = 0.12
+STEADY = 0.15
 
 
 class HeartRate:
-    """Median of the mean of neighbouring RR intervals, over the last nine.
+    """Median of the last eight RR intervals, of an even number so that bigeminy reads its true rate.
 
-    Pairs read an alternating rhythm (bigeminy) at its true rate; the median drops one missed or added beat; three
-    intervals that agree with each other and not with the rate shown start it afresh.
+    Three intervals that agree with each other and not with the rate shown start it afresh, so a step in rate shows
+    after three beats.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class HeartRate:
         self._last = time_s
 
     def interrupt(self) -> None:
-        """The signal was interrupted: the next beat's RR interval is unknown."""
+        """The signal was lost: the next beat's RR interval is unknown."""
         self._last = None
 
     def reset(self) -> None:
@@ -47,9 +47,14 @@ class HeartRate:
             return Rate(None, NoValue.STARTING)
         return Rate(60.0 / self._interval())
 
+    def steady(self) -> float:
+        """Return the share of RR intervals within 15 % of their median."""
+        middle = self._interval() if self._rr else 1.0
+        return sum(abs(rr / middle - 1) < STEADY for rr in self._rr) / KEPT
+
     def _interval(self) -> float:
-        rr = np.array(self._rr)
-        return float(np.median((rr[1:] + rr[:-1]) / 2))
+        rr = list(self._rr)
+        return median(rr[len(rr) % 2 :] if len(rr) > NEW_RATE else rr)
 
     def _follow(self) -> None:
         if len(self._rr) <= NEW_RATE:

@@ -1,5 +1,7 @@
 """What a lead's raw samples say besides the ECG: electrode off, amplifier at its limit, pacing pulses."""
 
+from collections import deque
+
 import numpy as np
 
 from agent.dsp.filters import Floats, SpikeFilter
@@ -31,11 +33,10 @@ class LeadWatch:
     def restart(self) -> None:
         """Start again: the next sample is 0."""
         self._seen = 0
-        self._last: float | None = None
+        self._last = np.nan
         self._since = 0  # where the present run of equal samples began
         self.off = self.saturated = False
-        self._extremes: list[tuple[float, float]] = []  # of the last two whole seconds
-        self._open = (np.inf, -np.inf)
+        self._past: deque[tuple[int, Floats]] = deque()  # blocks of the last two seconds
         self._usual_residue = 0.0
         self._residues: list[Floats] = []
         self._delayed: Floats | None = None
@@ -44,76 +45,81 @@ class LeadWatch:
             self._spikes.restart()
 
     def push(self, x: Floats) -> list[tuple[int, Happening]]:
-        """Take finite samples; give what happened, in order."""
-        found: list[tuple[int, Happening]] = []
-        start = 0
-        while start < len(x):  # second by second, so that what counts as usual does not depend on the cut
-            stop = min(len(x), start + self._second - self._seen % self._second)
-            part = x[start:stop]
-            found += self._runs(part)
-            if self._spikes:
-                found += self._pulses(part)
-            self._open = min(self._open[0], float(part.min())), max(self._open[1], float(part.max()))
-            self._seen += stop - start
-            if self._seen % self._second == 0:
-                self._extremes = [*self._extremes[-1:], self._open]
-                self._open = (np.inf, -np.inf)
-                if self._residues:
-                    self._usual_residue = float(np.median(np.abs(np.concatenate(self._residues))))
-                    self._residues = []
-            start = stop
-        return sorted(found, key=lambda one: one[0])
-
-    def _runs(self, x: Floats) -> list[tuple[int, Happening]]:
-        last = x[0] if self._last is None else self._last
-        moves = np.flatnonzero(x[1:] != x[:-1]) + 1
-        if x[0] != last:
-            moves = np.concatenate(([0], moves))
-        self._last = float(x[-1])
-        found: list[tuple[int, Happening]] = []
-        if moves.size:
-            moves += self._seen
-            # Only runs long enough to be told matter: the one that ends first here, and any long one inside.
-            self._told(self._since, int(moves[0]), float(last), found)
-            if self.off or self.saturated:
-                self.off = self.saturated = False
-                found.append((int(moves[0]), Happening.LEAD_ON))
-            for k in np.flatnonzero(np.diff(moves) >= self._stuck).tolist():
-                begin, end = int(moves[k]), int(moves[k + 1])
-                self._told(begin, end, float(x[begin - self._seen]), found)
-                if self.off or self.saturated:
-                    self.off = self.saturated = False
-                    found.append((end, Happening.LEAD_ON))
-            self._since = int(moves[-1])
-        self._told(self._since, self._seen + len(x), self._last, found)
+        """Take finite samples (n > 0); give what happened, in order."""
+        self._past.append((self._seen, x.copy()))
+        while self._past[0][0] + len(self._past[0][1]) < self._seen - 2 * self._second:
+            self._past.popleft()
+        found = self._runs(x)
+        if self._spikes:
+            found = sorted(found + self._pulses(self._spikes, x), key=lambda one: one[0])
+        self._seen += len(x)
         return found
 
-    def _told(self, begin: int, end: int, value: float, found: list[tuple[int, Happening]]) -> None:
-        """Tell what a run of equal samples [begin, end) means, once."""
-        if end - begin >= self._stuck and not self.saturated and not self.off and self._at_limit(value):
+    def _runs(self, x: Floats) -> list[tuple[int, Happening]]:
+        """Look at the runs of equal samples: mostly there is none that matters."""
+        found: list[tuple[int, Happening]] = []
+        n, moved = len(x), x[0] != self._last
+        if moved:
+            self._end_run(self._seen, found)
+        if n > 1:
+            moves = np.flatnonzero(x[1:] != x[:-1]) + (self._seen + 1)
+            if moves.size:
+                self._last = float(x[0])
+                self._end_run(int(moves[0]), found)
+                for k in np.flatnonzero(moves[1:] - moves[:-1] >= self._stuck).tolist() if n > self._stuck else ():
+                    self._since = int(moves[k])
+                    self._last = float(x[self._since - self._seen])
+                    self._end_run(int(moves[k + 1]), found)
+                self._since = int(moves[-1])
+        self._last = float(x[-1])
+        self._look(self._seen + n, found)
+        return found
+
+    def _end_run(self, end: int, found: list[tuple[int, Happening]]) -> None:
+        """The run of equal samples ends before sample `end`, where the lead moves again."""
+        self._look(end, found)
+        self._since = end
+        if self.off or self.saturated:
+            self.off = self.saturated = False
+            found.append((end, Happening.LEAD_ON))
+
+    def _look(self, end: int, found: list[tuple[int, Happening]]) -> None:
+        """Tell what the run up to sample `end` means, once."""
+        length = end - self._since
+        if length >= self._stuck and not (self.off or self.saturated) and self._at_limit():
             self.saturated = True
-            found.append((begin + self._stuck - 1, Happening.SATURATED))
-        if end - begin >= self._off and not self.off:
+            found.append((self._since + self._stuck - 1, Happening.SATURATED))
+        if length >= self._off and not self.off:
             self.off = True
-            found.append((begin + self._off - 1, Happening.LEAD_OFF))
+            found.append((self._since + self._off - 1, Happening.LEAD_OFF))
 
-    def _at_limit(self, value: float) -> bool:
-        if not self._extremes:
-            return False
-        return value < min(e[0] for e in self._extremes) or value > max(e[1] for e in self._extremes)
+    def _at_limit(self) -> bool:
+        """Whether the run's number is beyond all of the two seconds before it."""
+        low, high = np.inf, -np.inf
+        for start, block in self._past:
+            part = block[max(0, self._since - 2 * self._second - start) : max(0, self._since - start)]
+            if part.size:
+                low, high = min(low, float(part.min())), max(high, float(part.max()))
+        return low <= high and not low <= self._last <= high
 
-    def _pulses(self, x: Floats) -> list[tuple[int, Happening]]:
-        assert self._spikes is not None
-        k = self._spikes.delay
-        past = np.repeat(x[:1], k) if self._delayed is None else self._delayed
-        late = np.concatenate((past, x))
+    def _pulses(self, spikes: SpikeFilter, x: Floats) -> list[tuple[int, Happening]]:
+        k = spikes.delay
+        late = np.concatenate((np.repeat(x[:1], k) if self._delayed is None else self._delayed, x))
         self._delayed = late[-k:]
-        residue = late[: len(x)] - self._spikes.push(x)
-        self._residues.append(residue)
-        least = max(PACING_MV, PACING_ABOVE_NOISE * self._usual_residue)
+        residue = np.abs(late[: len(x)] - spikes.push(x))
         found = []
-        for at in (np.flatnonzero(np.abs(residue) > least) + self._seen - k).tolist():
-            if at - self._last_spike > self._apart:
-                found.append((at, Happening.PACING_SPIKE))
-            self._last_spike = at
+        start = 0
+        while start < len(x):  # second by second, so that what is usual does not depend on the cut
+            stop = min(len(x), start + self._second - (self._seen + start) % self._second)
+            part = residue[start:stop]
+            least = max(PACING_MV, PACING_ABOVE_NOISE * self._usual_residue)
+            for at in (np.flatnonzero(part > least) + (self._seen + start - k)).tolist():
+                if at - self._last_spike > self._apart:
+                    found.append((at, Happening.PACING_SPIKE))
+                self._last_spike = at
+            self._residues.append(part)
+            if (self._seen + stop) % self._second == 0:
+                self._usual_residue = float(np.median(np.concatenate(self._residues)))
+                self._residues = []
+            start = stop
         return found

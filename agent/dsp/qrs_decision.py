@@ -7,13 +7,16 @@ Candidates come in order of time, and each is decided once, from
   the last beat (a T wave is near and flatter), the two running QRS shapes, the rhythm, the best rejected rival.
 
 The network has one hidden layer of 24; its table is made by training/ecg.py, which also states data and licence.
-A pause of 1.4 RR brings back the best rejected candidate in it (search-back), flagged late.
+A candidate no surer than 4 to 1 waits up to 0.28 s for a better one, so that a tall P wave gives way to its QRS; it
+is a beat when none comes. A pause of 1.4 RR brings back the best rejected candidate in it (search-back). Beats found
+in either way are flagged late.
 """
 
 from collections import deque
+from dataclasses import dataclass
 from importlib import resources
-from math import exp, log
-from operator import itemgetter
+from math import exp, log, sqrt
+from operator import attrgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +26,17 @@ from agent.model import Beat
 
 Floats = NDArray[np.float64]
 
+LIMIT = 8.0  # of log odds: surer than that is not known
 N_DYNAMIC = 31
+SHAPE_POINTS = 21
 REFRACTORY_S = 0.15
 LATE_RR = 1.4  # a pause of so many RR intervals is searched
 LATE_AFTER_S = 0.3  # when a candidate at its end has had the time to be confirmed
 LATEST_PAUSE_S = 3.9  # or so many seconds, so that silence is told after it
 LATE_LOG_ODDS = -1.5  # what a candidate must have to come back
-LEAST_LOG_ODDS = 0.0
+DOUBT_LOG_ODDS = 1.5  # a beat no surer than this waits
+DOUBT_S = 0.28  # so long for a better candidate: a P wave has its QRS within
+FIRST_BEATS = 4  # that there is a context to doubt in
 FIRST_RR_S = 0.8
 LONGEST_RR_S = 3.0
 SAME_SHAPE = 0.75  # correlation
@@ -61,44 +68,47 @@ class Network:
 class Shapes:
     """Running means of the slope waves of two QRS shapes; the one unused longest makes room for a new one."""
 
-    def __init__(self) -> None:
-        self._mean: list[Floats] = []
-        self._unit = np.zeros((0, 0))
-        self._log_a: list[float] = []
-        self._weight: list[float] = []
-        self._used: list[int] = []
+    def __init__(self, points: int) -> None:
+        self._mean = np.zeros((2, points))
+        self._unit = np.zeros((2, points))
+        self._log_a = [0.0, 0.0]
+        self._weight = [0.0, 0.0]
+        self._used = [-20, -20]
 
     def compare(self, patch: Floats, log_a: float, beats: int) -> list[float]:
-        """Return correlation with the nearer and the farther shape, amplitude against the nearer, its weight, its age."""
-        if not self._mean:
-            return [0.0, 0.0, 0.0, 0.0, 1.0]
-        alike = (self._unit @ patch).tolist()
-        k = 0 if alike[0] >= alike[-1] else 1
+        """Return the correlations with both shapes, nearer first, then amplitude against it, its weight, its age."""
+        first, second = (self._unit @ patch).tolist()
+        k = 0 if first >= second else 1
         age = min(beats - self._used[k], 20) / 20
-        return [alike[k], alike[-1 - k] if len(alike) > 1 else alike[0], log_a - self._log_a[k], self._weight[k] / 8, age]
+        return [max(first, second), min(first, second), log_a - self._log_a[k], self._weight[k] / 8, age]
 
     def take(self, patch: Floats, log_a: float, beats: int) -> None:
         """Take a beat's patch into the shape it is like, or begin a new one."""
-        alike = (self._unit @ patch).tolist() if self._mean else [0.0]
-        k = 0 if alike[0] >= alike[-1] else 1
-        if alike[k] > SAME_SHAPE:
+        first, second = (self._unit @ patch).tolist()
+        k = 0 if first >= second else 1
+        if max(first, second) > SAME_SHAPE:
             rate = max(0.15, 1.0 / (self._weight[k] + 1.0))
-            self._mean[k] = self._mean[k] + rate * (patch - self._mean[k])
+            self._mean[k] += rate * (patch - self._mean[k])
             self._log_a[k] += rate * (log_a - self._log_a[k])
             self._weight[k] = min(self._weight[k] + 1.0, 8.0)
-            self._used[k] = beats
         else:
-            if len(self._mean) > 1:
-                self._drop(0 if self._used[0] <= self._used[1] else 1)
-            self._mean.append(patch)
-            self._log_a.append(log_a)
-            self._weight.append(1.0)
-            self._used.append(beats)
-        self._unit = np.array([mean / float(np.sqrt(mean @ mean)) for mean in self._mean])
+            k = 0 if self._used[0] <= self._used[1] else 1
+            self._mean[k], self._log_a[k], self._weight[k] = patch, log_a, 1.0
+        mean = self._mean[k]
+        self._unit[k] = mean / sqrt(float(mean @ mean))
+        self._used[k] = beats
 
-    def _drop(self, k: int) -> None:
-        for part in (self._mean, self._log_a, self._weight, self._used):
-            del part[k]
+
+@dataclass(slots=True, eq=False)
+class Seen:
+    """A candidate as it was weighed: its envelope's peak and its R, amplitudes in both bands, its slope wave."""
+
+    odds: float
+    peak: int
+    r: int
+    a: float
+    b: float
+    patch: Floats
 
 
 class Decision:
@@ -113,103 +123,121 @@ class Decision:
         """Forget everything."""
         self._beats = 0
         self._level_a = self._level_b = self._noise_a = self._noise_b = 0.0
-        self._shapes = Shapes()
+        self._shapes = Shapes(SHAPE_POINTS)
         self._rr: deque[float] = deque((FIRST_RR_S,) * 4, maxlen=8)
         self._typical_rr = FIRST_RR_S
         self._spread = 0.0
-        self._sure = self._doubt = 0.5
+        self._sure = self.doubt = 0.5
         self.interrupt()
 
     def interrupt(self) -> None:
         """The signal was lost: no interval reaches across, nothing before it can come back."""
-        self.last: int | None = None
-        self._last_seen = (0.0, 0.0, 0.0)
-        self._before = (-(10**9), 0.0, 0.0, 0.0)
-        self._rejected: list[tuple[float, int, float, float, Floats]] = []
-        self._rival = -6.0
+        self._last: Seen | None = None
+        self._before: Seen | None = None
+        self._doubtful: Seen | None = None
+        self._rejected: list[Seen] = []
+        self._rival = -LIMIT
 
     def decide(self, found: Candidates) -> list[Beat]:
         """Decide candidates in order; give the beats among them."""
         out: list[Beat] = []
         static = self._network.static(found.features)
-        refractory = REFRACTORY_S * self.fs_hz
         rows = zip(found.peak.tolist(), found.r.tolist(), found.log_a.tolist(), found.log_b.tolist(), strict=True)
         for i, (peak, r, a, b) in enumerate(rows):
-            if self._rejected:
-                out += self.search_back(peak)
-            if self.last is not None and r - self.last < refractory:
+            out += self.advance(peak)
+            if self._refractory(r):
                 continue
-            patch = found.patch[i]
-            dynamic = self._in_context(r, a, b, patch)
-            odds = self._network.log_odds(static[i], dynamic)
-            self._observe(i, dynamic, odds)
-            p = probability(odds)
-            if odds > LEAST_LOG_ODDS:
-                self._accept(odds, r, a, b, patch)
-                out.append(Beat(r, r / self.fs_hz, confidence=p))
+            seen = Seen(0.0, peak, r, a, b, found.patch[i])
+            self._weigh(seen, i, static)
+            if self._doubtful is not None:
+                if seen.odds > self._doubtful.odds:
+                    self._reject(self._doubtful)
+                    self._doubtful = None
+                else:
+                    out += self.settle()
+                    if self._refractory(r):
+                        continue
+                    self._weigh(seen, i, static)
+            if seen.odds <= 0.0:
+                self._reject(seen)
+            elif seen.odds < DOUBT_LOG_ODDS and self._beats >= FIRST_BEATS:
+                self._doubtful = seen
             else:
-                self._rejected.append((odds, r, a, b, patch))
-                self._rival = max(self._rival, odds)
-                self._noise_a += 0.125 * (a - self._noise_a)
-                self._noise_b += 0.125 * (b - self._noise_b)
+                out.append(self._accept(seen, late=False))
+            p = probability(seen.odds)
             self._sure += 0.1 * (p - self._sure)
-            self._doubt += 0.1 * (4.0 * p * (1.0 - p) - self._doubt)
-            self._before = (r, a, b, odds)
+            self.doubt += 0.1 * (4.0 * p * (1.0 - p) - self.doubt)
+            self._before = seen
         return out
 
-    def search_back(self, now: int) -> list[Beat]:
-        """Give the best rejected candidate, when sample `now` ends a pause and it is good enough."""
-        if self.last is None or self._rival < LATE_LOG_ODDS:
+    def advance(self, now: int) -> list[Beat]:
+        """No candidate peaks before sample `now`: give the doubtful one left alone, or what ends a pause."""
+        if self._doubtful is not None:
+            return self.settle() if now - self._doubtful.peak >= DOUBT_S * self.fs_hz else []
+        if self._last is None or self._rival < LATE_LOG_ODDS:
             return []
-        if now - self.last < min(LATE_RR * self._typical_rr + LATE_AFTER_S, LATEST_PAUSE_S) * self.fs_hz:
+        if now - self._last.r < min(LATE_RR * self._typical_rr + LATE_AFTER_S, LATEST_PAUSE_S) * self.fs_hz:
             return []
-        odds, r, a, b, patch = max(self._rejected, key=itemgetter(0))
-        later = [one for one in self._rejected if one[1] > r + 0.2 * self.fs_hz]
-        self._accept(odds, r, a, b, patch)
+        best = max(self._rejected, key=attrgetter("odds"))
+        later = [one for one in self._rejected if one.r > best.r + 0.2 * self.fs_hz]
+        beat = self._accept(best, late=True)
         self._rejected = later
-        self._rival = max((one[0] for one in later), default=-6.0)
-        return [Beat(r, r / self.fs_hz, late=True, confidence=probability(odds))]
+        self._rival = max((one.odds for one in later), default=-LIMIT)
+        return [beat]
 
-    def _observe(self, i: int, dynamic: list[float], odds: float) -> None:
+    def settle(self) -> list[Beat]:
+        """Give the doubtful candidate, if there is one."""
+        doubtful, self._doubtful = self._doubtful, None
+        return [] if doubtful is None else [self._accept(doubtful, late=True)]
+
+    def _refractory(self, r: int) -> bool:
+        return self._last is not None and r - self._last.r < REFRACTORY_S * self.fs_hz
+
+    def _weigh(self, seen: Seen, i: int, static: Floats) -> None:
+        dynamic = self._in_context(seen)
+        seen.odds = max(-LIMIT, min(LIMIT, self._network.log_odds(static[i], dynamic)))
+        self._observe(i, dynamic)
+
+    def _observe(self, i: int, dynamic: list[float]) -> None:
         """See what was weighed; training looks in here."""
 
-    def _accept(self, odds: float, r: int, a: float, b: float, patch: Floats) -> None:
+    def _reject(self, seen: Seen) -> None:
+        self._rejected.append(seen)
+        self._rival = max(self._rival, seen.odds)
+        self._noise_a += 0.125 * (seen.a - self._noise_a)
+        self._noise_b += 0.125 * (seen.b - self._noise_b)
+
+    def _accept(self, seen: Seen, *, late: bool) -> Beat:
+        r, a, b = seen.r, seen.a, seen.b
         if not self._beats:
             self._noise_a, self._noise_b = a - 2.0, b - 2.0
         rate = max(0.125, 1.0 / (self._beats + 1))
         self._level_a += rate * (a - self._level_a)
         self._level_b += rate * (b - self._level_b)
-        if self.last is not None:
-            self._rr.append(min(LONGEST_RR_S, (r - self.last) / self.fs_hz))
+        if self._last is not None:
+            self._rr.append(min(LONGEST_RR_S, (r - self._last.r) / self.fs_hz))
             rr = sorted(self._rr)
             self._typical_rr = rr[len(rr) // 2]
             self._spread = sum(abs(log(self._rr[k] / self._typical_rr)) for k in (-1, -2, -3, -4)) / 4
         self._beats += 1
-        self.last, self._last_seen = r, (a, b, odds)
+        self._last = seen
         self._rejected = []
-        self._rival = -6.0
-        self._shapes.take(patch, a, self._beats)
+        self._rival = -LIMIT
+        self._shapes.take(seen.patch, a, self._beats)
+        return Beat(r, r / self.fs_hz, late, probability(seen.odds))
 
-    def _in_context(self, r: int, a: float, b: float, patch: Floats) -> list[float]:
+    def _in_context(self, seen: Seen) -> list[float]:
         """Return the features that rest on the decisions before: N_DYNAMIC numbers."""
+        r, a, b, last, before = seen.r, seen.a, seen.b, self._last, self._before
         rr = self._typical_rr
-        since = min(LONGEST_RR_S, (r - self.last) / self.fs_hz) if self.last is not None else LONGEST_RR_S
+        since = LONGEST_RR_S if last is None else min(LONGEST_RR_S, (r - last.r) / self.fs_hz)
         log_since = log(max(since, 0.02))
         early, early_pair = log_since - log(rr), log_since - log(self._rr[-2])
-        r_before, a_before, b_before, odds_before = self._before
+        heights = [0.0] * 7
         if self._beats:
-            a_last, b_last, odds_last = self._last_seen
-            heights = [
-                clip(a - self._level_a),
-                clip(b - self._level_b),
-                clip(a - self._noise_a),
-                clip(b - self._noise_b),
-                clip(a - a_last),
-                clip(b - b_last),
-                clip(odds_last),
-            ]
-        else:
-            heights = [0.0] * 7
+            heights = [a - self._level_a, b - self._level_b, a - self._noise_a, b - self._noise_b, 0.0, 0.0, 0.0]
+        if last is not None:
+            heights[4:] = [a - last.a, b - last.b, last.odds]
         return [
             *heights,
             early,
@@ -222,24 +250,20 @@ class Decision:
             exp(-since / 0.15),
             rr,
             self._spread,
-            *self._shapes.compare(patch, a, self._beats),
-            min(1.0, (r - r_before) / self.fs_hz),
-            clip(a - a_before),
-            clip(b - b_before),
-            clip(odds_before),
-            clip(self._rival),
+            *self._shapes.compare(seen.patch, a, self._beats),
+            *(
+                (1.0, 0.0, 0.0, 0.0)
+                if before is None
+                else (min(1.0, (r - before.r) / self.fs_hz), a - before.a, b - before.b, before.odds)
+            ),
+            self._rival,
             min(1.0, len(self._rejected) / 4),
             self._sure,
-            self._doubt,
+            self.doubt,
             min(self._beats, 8) / 8,
         ]
 
 
-def clip(x: float) -> float:
-    """Keep a logarithm within what the network was trained on."""
-    return -4.0 if x < -4.0 else min(x, 4.0)
-
-
 def probability(log_odds: float) -> float:
     """Return the probability of log odds."""
-    return 1.0 / (1.0 + exp(-max(-30.0, log_odds)))
+    return 1.0 / (1.0 + exp(-log_odds))

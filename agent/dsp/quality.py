@@ -51,12 +51,13 @@ class EcgQuality:
 
     def reset(self) -> None:
         """Forget everything; the next sample is index 0."""
-        self._next = 0
+        self._next = 0  # sample the open second begins at
+        self._open: Floats = np.empty(0)
         self._restart()
 
     def gap(self, n: int) -> None:
         """Skip `n` lost samples; the second they cut is not judged."""
-        self._next += len(self._open) + n
+        self._next += self._open.size + n
         self._restart()
 
     def events(self) -> list[StageEvent]:
@@ -89,7 +90,7 @@ class EcgQuality:
         self._held = float(x[-1])
         still = self._watch.off or self._watch.saturated
         happened = {what for _, what in self._watch.push(x)}
-        features = self._features(x)
+        features = self.features(x)
         value = 1.0 / (1.0 + exp(-max(-30.0, float(features @ self._weights) + self._bias)))
         if not known.all():
             return Quality(self._next, 0.0, Cause.NOT_FINITE)
@@ -101,7 +102,7 @@ class EcgQuality:
             return Quality(self._next, value)
         return Quality(self._next, value, Cause.BASELINE if features[0] > 0.0 else Cause.NOISE)
 
-    def _features(self, x: Floats) -> Floats:
+    def features(self, x: Floats) -> Floats:
         """Return N_FEATURES logarithms of this second and those before."""
         bands = np.array([band.push(x) for band in self._bands])
         self._shape.append(bands[2:])
@@ -113,9 +114,7 @@ class EcgQuality:
         size = outside_qrs[-1]
         power = np.log(np.sqrt(np.mean(np.square(bands), axis=1)) + TINY) - size
         reach = np.log((np.abs(bands[1]).max() + TINY, np.ptp(bands[0]) + TINY)) - size
-        now = np.concatenate(
-            (power, [peaked], outside_qrs[:-1] - size, reach, outside_fast[:-1] - outside_fast[-1])
-        )
+        now = np.concatenate((power, [peaked], outside_qrs[:-1] - size, reach, outside_fast[:-1] - outside_fast[-1]))
         earlier = np.array(self._earlier or [now])
         self._earlier.append(now)
         return np.concatenate((now, earlier.mean(axis=0), np.maximum(earlier.max(axis=0), now)))

@@ -1,6 +1,7 @@
 """R-peaks of any ECG lead, found while it comes in."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,16 +15,16 @@ from agent.dsp.stream import as_samples, check_rate
 from agent.model import Beat, Happening, NoValue, Rate, StageEvent
 
 OUT_OF_RANGE_MV = 1e4  # no front end gives ten volts: such a number, NaN and infinity are no samples
-LATEST_S = 0.35  # by when any beat is confirmed
+LATEST_S = 0.55  # by when any beat is confirmed
 HELD_S = 0.05  # a longer run of no samples is a gap
 
 
 class RPeakDetector:
     """Finds R-peaks in one ECG lead: (n,) in mV at 100-2000 Hz, of any gain, polarity and lead, raw or filtered.
 
-    `push` gives the beats it confirms, in order: `index` is the sample of the R-peak, `late` says that search-back
-    found it, `confidence` is the network's probability. A beat is confirmed `delay_s` (0.19 s) after its R-peak for
-    a QRS of 80 ms, some 30 ms more for wide ones. The same beats come out for any cutting of the input.
+    `push` gives the beats it confirms, in order: `index` is the sample of the R-peak, `confidence` is the network's
+    probability. A beat is confirmed `delay_s` (0.19 s) after its R-peak for a QRS of 80 ms, some 30 ms later for a
+    wide one; `late` beats took a second look (qrs_decision.py). The same beats come out for any cutting of the input.
 
     `rate` is read as a monitor reads it (heart_rate.py), None with a reason when the beats are not to be trusted.
     `events` gives NO_BEATS after 4 s without a beat, LEAD_OFF, SATURATED, LEAD_ON, NOT_FINITE and, from 1 kHz,
@@ -89,9 +90,10 @@ class RPeakDetector:
         return beats
 
     def finish(self) -> list[Beat]:
-        """Give what the last samples would still have confirmed; nothing may be pushed after, but reset() starts anew."""
+        """Give what the last samples would still have confirmed; after it only reset() is allowed."""
         rest = self._front.push(np.full(round(self.delay_s * self.fs_hz) + self._held_most, self._held))
-        return self._take(self._decision.decide(rest)) if rest else []
+        beats = self._take(self._decision.decide(rest)) if rest else []
+        return beats + self._take(self._decision.settle())
 
     def _restart(self) -> None:
         self._heard, self._silent = self._next, False  # the newest beat or where the signal began; told of silence
@@ -138,7 +140,7 @@ class RPeakDetector:
         self._next += len(x)
         found = self._front.push(x)
         beats = self._take(self._decision.decide(found)) if found else []
-        beats += self._take(self._decision.search_back(self._next - self._front.confirm))
+        beats += self._take(self._decision.advance(self._next - self._front.confirm))
         if not self._silent and self._next > self._heard + self._silence + self._latest:
             self._no_beats()
         return beats
@@ -163,5 +165,5 @@ def _runs(x: Floats) -> Iterator[tuple[bool, Floats]]:
     """Give the stretches of samples and of no samples in turn."""
     known = np.abs(x) < OUT_OF_RANGE_MV
     edges = [0, *(np.flatnonzero(known[1:] != known[:-1]) + 1).tolist(), len(x)]
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in pairwise(edges):
         yield bool(known[start]), x[start:stop]
