@@ -81,8 +81,15 @@ case $(dpkg --print-architecture 2>/dev/null) in
 esac
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or later is needed" "use Debian 12 or later"
 
+# The lights' library has a wheel up to Python 3.12; later ones take Debian's, seen through --system-site-packages.
+wanted=(python3-venv bluez)
+venv=()
+if [ "$(dpkg --print-architecture)" = arm64 ] && python3 -c 'import sys; sys.exit(sys.version_info < (3, 13))'; then
+  wanted+=(python3-lgpio)
+  venv=(--system-site-packages)
+fi
 packages=()
-for package in python3-venv bluez; do
+for package in "${wanted[@]}"; do
   dpkg -s "$package" >/dev/null 2>&1 || packages+=("$package")
 done
 if [ ${#packages[@]} -gt 0 ]; then
@@ -97,7 +104,7 @@ systemd-tmpfiles --create besace.conf
 udevadm control --reload || true
 
 echo "the agent, in /opt/besace"
-[ -x /opt/besace/bin/python ] || python3 -m venv /opt/besace
+[ -x /opt/besace/bin/python ] || python3 -m venv "${venv[@]}" /opt/besace
 /opt/besace/bin/pip --disable-pip-version-check --quiet install --upgrade \
   -c "$here/../constraints.txt" "${wheel:-$here/..}[page,lights]"
 ln -sf /opt/besace/bin/besace /opt/besace/bin/besace-provision /usr/local/bin/

@@ -26,6 +26,7 @@ from agent.badges import (
     unbase45,
     verify,
 )
+from agent.display.desk import desk_words
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
@@ -200,3 +201,8 @@ def test_labels_out_of_range_are_our_own_fault(label):
 
 def test_reading_ignores_dates_for_those_who_only_list():
     assert read(make(dataclasses.replace(CARD, days=1), KEY), RING).days == 1
+
+
+@pytest.mark.parametrize("reason", BadgeReason)
+def test_every_reason_has_a_french_sentence(reason):
+    assert f"badge_reason.{reason.value}" in desk_words()
