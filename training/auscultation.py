@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from agent.dsp.auscultation_mask import BANDS, BINS, FLOOR, FRAME, FRAMES_HZ, HOP, MODES, WINDOW
+from agent.dsp.auscultation_mask import BINS, FEATURES, FLOOR, FRAME, FRAMES_HZ, HOP, MODES, WINDOW
 from training.frames import features_of, spectra_of
 from training.mixing import Pools, make_pools, noise_gain, sources
 
@@ -36,7 +36,7 @@ class Network(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.dense = nn.Linear(2 * BANDS + len(MODES), UNITS)
+        self.dense = nn.Linear(FEATURES + len(MODES), UNITS)
         self.recurrent = nn.GRU(UNITS, UNITS, batch_first=True)
         self.gain = nn.Linear(UNITS, BINS)
 

@@ -25,7 +25,7 @@ NOISY = (
 MIXES = (("em",), ("ma",), ("bw",), ("em", "ma"), ("bw", "em"), ("bw", "ma"))
 RESAMPLED = ((125.0, 25, 72), (500.0, 25, 18), (250.0, 25, 36))
 PLAYED_HZ = (300.0, 360.0, 430.0)  # turned leads are also played slower and faster
-SYNTHETIC = 220
+SYNTHETIC = 400
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,7 +102,11 @@ def _piece(rng: Generator, noise: Floats, n: int) -> Floats:
 def _synthetic(rng: Generator, noise: dict[str, Floats], seed: int) -> Lesson:
     """Draw one minute of a rhythm that records have little of, or of no rhythm at all."""
     fs_hz, duration_s = float(rng.choice([125, 250, 360, 500, 1000])), 60.0
-    kind = str(rng.choice(["regular", "regular", "regular", "fast", "vt", "pairs", "none", "step", "tall p", "vf"]))
+    kind = str(
+        rng.choice(
+            ["regular", "regular", "regular", "fast", "vt", "vt", "pairs", "none", "stop", "step", "tall p", "vf"]
+        )
+    )
     size = float(np.exp(rng.uniform(np.log(0.4), np.log(5))))
     grain = float(rng.choice([0, 0, 0.002, 0.01, 0.03])) * size
     shape = str(rng.choice(["triangle", "qrs"]))
@@ -138,13 +142,17 @@ def _synthetic(rng: Generator, noise: dict[str, Floats], seed: int) -> Lesson:
         r = r + rng.normal(0, 0.02, len(r))
         settings |= {"width_s": rng.uniform(0.06, 0.12), "t_mv": rng.uniform(-0.6, 1) * size, "shape": shape}
         settings |= {"p_mv": rng.uniform(0.2, 0.7) * size}
-    elif kind == "vf":
-        r = synthetic.regular(80, 20)
+    elif kind in {"vf", "stop"}:
+        r = synthetic.regular(rng.uniform(50, 120), 20)
     else:
         after = np.arange(30.2, duration_s - 0.3, 60 / rng.choice([30, 40, 120, 150.0]))
         r = np.concatenate([synthetic.regular(80, 30), after])
         settings |= {"t_mv": 0.25 * size, "p_mv": 0.1 * size}
     mv = synthetic.ecg(fs_hz, duration_s, r, **settings)
+    if kind == "stop":
+        still = synthetic.clock(fs_hz, duration_s) > r[-1] + 0.45
+        nothing = _no_rhythm(rng, noise, fs_hz, duration_s)
+        mv = np.where(still, nothing + grain * rng.standard_normal(len(mv)), mv)
     if kind == "vf":
         mv = mv + size * _fibrillation(rng, fs_hz, duration_s, 20.0)
     if kind in {"regular", "step"} and rng.random() < 0.25:
@@ -154,9 +162,9 @@ def _synthetic(rng: Generator, noise: dict[str, Floats], seed: int) -> Lesson:
 
 
 def _no_rhythm(rng: Generator, noise: dict[str, Floats], fs_hz: float, duration_s: float) -> Floats:
-    """Draw what is no beat: mains, pacing pulses alone, noise alone, P waves alone, an amplifier's noise."""
+    """Draw what is no beat: mains, pacing pulses alone, noise alone, P waves alone, an amplifier's noise or nothing."""
     t = synthetic.clock(fs_hz, duration_s)
-    which = rng.integers(5)
+    which = rng.integers(6)
     if which == 0:
         return 0.1 * np.sin(2 * np.pi * rng.choice([50, 60]) * t)
     if which == 1:
@@ -167,7 +175,7 @@ def _no_rhythm(rng: Generator, noise: dict[str, Floats], fs_hz: float, duration_
         return resample_poly(piece, int(fs_hz), int(FS_HZ))[: len(t)]
     if which == 3:
         return sum((0.15 * synthetic.half_sine(t, at, 0.1) for at in synthetic.regular(70, duration_s)), 0.0 * t)
-    return 0.02 * rng.standard_normal(len(t))
+    return rng.choice([0.0, 0.005, 0.02, 0.05]) * rng.standard_normal(len(t))
 
 
 def _fibrillation(rng: Generator, fs_hz: float, duration_s: float, from_s: float) -> Floats:

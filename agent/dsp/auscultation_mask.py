@@ -28,6 +28,13 @@ FLOOR = {"heart": 10 ** (-30 / 20), "lung": 10 ** (-10 / 20), "wide": 10 ** (-12
 LEVEL_S = 2.0
 SMOOTHING_S = 0.1
 RISE = 0.25 / FRAMES_HZ  # of the tracked minimum, 2.5 dB a second
+LOW_BANDS = 4  # 16-47, 47-94, 94-156 and 156-250 Hz
+SHORTEST, LONGEST = 20, 94  # frames between heart beats: 188 to 40 a minute
+FORGET = 1 - 1 / (3 * FRAMES_HZ)
+GROUP_STARTS = np.arange(0, BANDS, 4)[:18]
+GROUP_SIZES = np.diff(np.append(GROUP_STARTS, BANDS))
+GROUPS = len(GROUP_STARTS)
+FEATURES = 2 * BANDS + 2 * GROUPS + 1
 TINY = 1e-9
 WEIGHTS = ("dense_w", "dense_b", "input_w", "input_b", "state_w", "state_b", "gain_w", "gain_b")
 
@@ -57,30 +64,70 @@ def band_matrix() -> Floats:
     return matrix
 
 
-class Features:
-    """What the network sees of a frame, shape (146,), in units of 10 dB, whatever the loudness of the whole.
+def low_matrix() -> Floats:
+    """Mean power of the four low bands that heart beats are looked for in, shape (129, 4)."""
+    matrix = np.zeros((BINS, LOW_BANDS))
+    for i, (low, high) in enumerate(pairwise((1, 3, 6, 10, 16))):
+        matrix[low:high, i] = 1 / (high - low)
+    return matrix
 
-    Log band powers minus their running mean over all bands and 2 s, and minus each band's own tracked minimum,
-    which follows downwards at once and upwards by 2.5 dB a second.
+
+class Features:
+    """What the network sees of a frame, shape (n, 183) for n sounds side by side, whatever their loudness.
+
+    In units of 10 dB: log band powers minus their running mean over all bands and 2 s; minus each band's own tracked
+    minimum, which follows downwards at once and upwards by 2.5 dB a second; the band powers in 18 groups one and two
+    heart beats ago; and how regular the sound is (0..1). A beat is the lag (0.32 to 1.5 s) of the largest
+    autocorrelation of four compressed low-frequency envelopes over about 3 s.
     """
 
-    def __init__(self) -> None:
-        self._bands = band_matrix()
-        self._level, self._weight = 0.0, 0.0
-        self._smooth: Floats | None = None
-        self._minimum = np.zeros(BANDS)
+    def __init__(self, n: int = 1) -> None:
+        self._bands, self._low = band_matrix(), low_matrix()
+        self._n, self._frames = np.arange(n), 0
+        self._weight = 0.0
+        self._level: Floats = np.zeros((n, 1))
+        self._mean: Floats = np.zeros((n, LOW_BANDS))
+        self._smooth: Floats = np.zeros((n, BANDS))
+        self._minimum: Floats = np.full((n, BANDS), np.inf)
+        self._envelopes: Floats = np.zeros((LONGEST + 1, n, LOW_BANDS))
+        self._correlation: Floats = np.zeros((LONGEST + 1, n))
+        self._history: Floats = np.zeros((2 * LONGEST + 2, n, GROUPS))
 
-    def of(self, spectrum: Spectra) -> Floats:
-        """Take the next frame."""
-        x = np.log10((spectrum.real**2 + spectrum.imag**2) @ self._bands + TINY)
+    def of(self, spectra: Spectra) -> Floats:
+        """Take the next frame of each sound, (n, 129)."""
+        power = spectra.real**2 + spectra.imag**2
+        x = np.log10(power @ self._bands + TINY)
         kept = 1 - 1 / (LEVEL_S * FRAMES_HZ)
-        self._level = kept * self._level + (1 - kept) * x.mean()
         self._weight = kept * self._weight + (1 - kept)
-        if self._smooth is None:
-            self._smooth = self._minimum = x
+        self._level = kept * self._level + (1 - kept) * x.mean(axis=1, keepdims=True)
+        if not self._frames:
+            self._smooth = x
         self._smooth = self._smooth + (x - self._smooth) / (SMOOTHING_S * FRAMES_HZ)
         self._minimum = np.minimum(self._minimum + RISE, self._smooth)
-        return np.concatenate([x - self._level / self._weight, x - self._minimum])
+        relative = x - self._level / self._weight
+        beat, regular = self._beat((power @ self._low + TINY) ** 0.25)
+        echoes = [self._echo(beat), self._echo(2 * beat)]
+        self._history[self._frames % len(self._history)] = np.add.reduceat(relative, GROUP_STARTS, axis=1) / GROUP_SIZES
+        self._frames += 1
+        return np.concatenate([relative, x - self._minimum, *echoes, regular[:, None]], axis=1)
+
+    def _beat(self, envelopes: Floats) -> tuple[NDArray[np.intp], Floats]:
+        """Follow the autocorrelation; give the best lag in frames and its share of the whole."""
+        kept = 1 - 1 / (LEVEL_S * FRAMES_HZ)
+        self._mean = kept * self._mean + (1 - kept) * envelopes
+        e = envelopes * self._weight / self._mean - 1
+        self._envelopes[self._frames % len(self._envelopes)] = e
+        past = self._envelopes[(self._frames - np.arange(LONGEST + 1)) % len(self._envelopes)]
+        self._correlation = FORGET * self._correlation + (past * e).sum(axis=2)
+        beat = SHORTEST + self._correlation[SHORTEST:].argmax(axis=0)
+        regular = self._correlation[beat, self._n] / np.maximum(self._correlation[0], TINY)
+        return beat, np.clip(regular, 0.0, 1.0)
+
+    def _echo(self, lag: NDArray[np.intp]) -> Floats:
+        """Give what was loudest within a frame of `lag` ago."""
+        at = (self._frames - lag + np.array([[-1], [0], [1]])) % len(self._history)
+        loudest: Floats = self._history[at, self._n].max(axis=0)
+        return loudest
 
 
 class TrainedMask:
@@ -88,7 +135,7 @@ class TrainedMask:
 
     The gains run from the mode's floor to 1.
 
-    `weights`: dense_w (units, 146 + 3), dense_b, input_w (3 units, units), input_b, state_w (3 units, units),
+    `weights`: dense_w (units, 183 + 3), dense_b, input_w (3 units, units), input_b, state_w (3 units, units),
     state_b (gates in the order reset, update, new), gain_w (129, units), gain_b.
     """
 
@@ -111,7 +158,7 @@ class TrainedMask:
     def gains(self, spectrum: Spectra) -> Floats:
         """Give the gains of the next frame."""
         w, n = self._w, len(self._state)
-        seen = self._features.of(spectrum).astype(np.float32)
+        seen = self._features.of(spectrum[None])[0].astype(np.float32)
         hidden = np.maximum(self._dense_w @ seen + self._dense_b, 0)
         entering = w["input_w"] @ hidden + w["input_b"]
         staying = w["state_w"] @ self._state + w["state_b"]
@@ -166,8 +213,9 @@ def packaged_weights() -> Weights | None:
     """Give the trained weights that ship with the package, or None when they are missing or damaged."""
     try:
         with files("agent.dsp").joinpath("weights", "auscultation.npz").open("rb") as file:
-            weights = dict(np.load(file))
-            return {name: weights[name].astype(np.float32) for name in WEIGHTS}
+            stored = dict(np.load(file))
+            weights = {name: stored[name].astype(np.float32) for name in WEIGHTS}
+            return weights if weights["dense_w"].shape[1] == FEATURES + len(MODES) else None
     except (OSError, EOFError, ValueError, KeyError, AttributeError, BadZipFile):
         return None
 

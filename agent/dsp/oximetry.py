@@ -1,102 +1,377 @@
-"""SpO2 from raw red and infrared. First plain version: the interface is final, the algorithm is not."""
+"""SpO2 from the raw red and infrared light of one sensor.
 
+The two lights are compared in two bands: the pulse band, and a narrow low one that keeps only the pulse's
+fundamental, so that tapping at 2 to 4 Hz falls outside it. A value is given only while red and infrared move
+together as one arterial pulse does and its size is the usual one; otherwise the last one is held for at most 10 s,
+with its age, and then there is none, with the reason.
+"""
+
+import math
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import signal
 
+from agent.dsp.calibration import CURVES, Curve
 from agent.dsp.stream import as_samples, check_rate
-from agent.model import NoValue, Spo2, StageEvent
+from agent.model import Happening, NoValue, Spo2, StageEvent
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
-    """A calibration curve: SpO2 in % as a polynomial of the ratio of ratios (highest power first)."""
+class Band:
+    """One of the two bands: its Butterworth order and edges, and what a window must show to count."""
 
-    name: str
-    coefficients: tuple[float, ...]
-    validated: bool
-    source: str
-
-    def __call__(self, ratio: float) -> float:
-        """SpO2 in % of a ratio of ratios."""
-        return float(np.polyval(self.coefficients, ratio))
+    order: int
+    low_hz: float
+    high_hz: float
+    coherence: float
+    size_tolerance: float
 
 
-CURVES: dict[str, Curve] = {
-    c.name: c
-    for c in (
-        Curve("default", (-25.0, 106.0), validated=False, source="research only"),
-        Curve("linear", (-25.0, 110.0), validated=False, source="the textbook line: reads high"),
-        Curve("quad", (-45.060, 30.354, 94.845), validated=False, source="Maxim Integrated, MAX30102 example"),
-    )
+PULSE: Final = Band(2, 0.7, 4.0, coherence=0.99, size_tolerance=0.35)
+FUNDAMENTAL: Final = Band(4, 0.6, 1.7, coherence=0.995, size_tolerance=0.30)
+
+WINDOW_S: Final = 4  # what one value rests on
+HOLD_S: Final = 10.0  # nothing older is ever shown as current
+NOISE_S: Final = 8  # the quietest of these seconds is the sensor's noise
+USUAL_S: Final = 12  # the pulse's usual size is the median over this long
+SETTLE_S: Final = 2  # after a disturbance of the light level the filters need this long
+RED, IR, AMBIENT = 0, 1, 2
+
+OFF_SHARE: Final = 0.2  # net infrared below this share of its usual level: nothing reflects it
+JUMP: Final = 0.6  # a change of light by more than this within a second (log): probe moved
+STEP: Final = 8.0  # one second moving this many times as much as another: a step of light, not pulses
+FULL_SCALE: Final = [2.0**bits - 1.0 for bits in range(12, 33)]  # an ADC's highest codes
+STUCK_SHARE: Final = 0.2  # this share of a second at one extreme code: saturated
+SWAP_PCT: Final = 65.0  # below what a sensor can be calibrated for: the colours are exchanged
+SWAP_S: Final = 8
+FLICKER: Final = 0.5  # ambient in the pulse band against the pulse itself
+SAME: Final = 0.05  # two lights with the same number of counts
+PURE_TONE: Final = 0.12  # skewness of the slope below which a wave is a lamp's, not a pulse's
+TINY: Final = 1e-30
+
+_EVENT: Final = {
+    NoValue.PROBE_OFF: Happening.PROBE_OFF,
+    NoValue.SATURATED: Happening.SATURATED,
+    NoValue.SWAPPED: Happening.SWAPPED,
+    NoValue.AMBIENT_LIGHT: Happening.AMBIENT_LIGHT,
+    NoValue.SILENT: Happening.DISCONNECTED,
 }
 
 
-class Oximeter:
-    """SpO2 from red and infrared samples of one raw sensor: one Spo2 a second."""
+@dataclass(frozen=True, slots=True)
+class _Second:
+    """What the window ending with one second says, per band: ratio, coherence and size of the pulse."""
 
-    def __init__(self, fs_hz: float, curve: Curve | str = "default") -> None:
-        self.fs_hz = check_rate(fs_hz, 25.0, 1000.0)
-        self.curve = CURVES[curve] if isinstance(curve, str) else curve
-        self._sos = signal.butter(2, [0.5, 5.0], btype="band", fs=self.fs_hz, output="sos")
+    ratio: tuple[float, float]
+    coherence: tuple[float, float]
+    size: tuple[float, float]
+    quiet: bool  # the pulse stands out of the noise
+    flicker: bool  # the ambient light moves as much as the pulse
+    skewness: float  # of the infrared's slope: a pulse rises faster than it falls
+    level_red: float  # mean net light, logarithm
+    level_ir: float
+    jump: float  # range of the infrared's logarithm
+    fault: NoValue | None
+
+
+class Oximeter:
+    """SpO2 of one raw sensor: red, infrared and ambient (n,) in the sensor's own units in, one Spo2 a second out.
+
+    `curve` is a Curve, a name in CURVES, or polynomial coefficients of the ratio (highest first). Sources: the
+    ratio of ratios is Aoyagi's (1974); the ratio is taken by Deming regression of the logarithms (Beer-Lambert)
+    weighted with each light's own noise, not from peak heights. The ambient light is subtracted slowly (0.5 Hz) so
+    that its noise stays out, and what of it remains in the pulse band is regressed out.
+    Raises ValueError for blocks of different lengths.
+    """
+
+    def __init__(self, fs_hz: float, curve: Curve | str | tuple[float, ...] = "default") -> None:
+        self.fs_hz = check_rate(fs_hz, 20.0, 1000.0)
+        if isinstance(curve, str):
+            curve = CURVES[curve]
+        self.curve = (
+            curve if isinstance(curve, Curve) else Curve("given", tuple(curve), validated=False, source="the caller")
+        )
         self._hop = round(self.fs_hz)
+        nyquist = self.fs_hz / 2
+        self._slow = signal.butter(2, 0.5, fs=self.fs_hz, output="sos")
+        self._bands = [
+            signal.butter(b.order, [b.low_hz, b.high_hz], btype="band", fs=self.fs_hz, output="sos")
+            for b in (PULSE, FUNDAMENTAL)
+        ]
+        self._high = signal.butter(2, min(8.0, 0.6 * nyquist), btype="high", fs=self.fs_hz, output="sos")
+        impulse = np.zeros(12 * self._hop)
+        impulse[0] = 1.0
+        power = [float(np.sum(signal.sosfilt(sos, impulse) ** 2)) for sos in (*self._bands, self._high)]
+        self._noise_share = [p / power[-1] for p in power[:-1]]
         self.reset()
 
     @property
     def delay_s(self) -> float:
-        """Half the window a value rests on."""
-        return 2.0
+        """A value rests on the 4 s before it: half of that, and the filters' own delay."""
+        return WINDOW_S / 2 + 0.2
+
+    def reset(self) -> None:
+        """Forget everything; the next sample is index 0."""
+        self._n = 0
+        self._events: list[StageEvent] = []
+        self._value: float | None = None
+        self._value_age = 0.0
+        self._state: NoValue | None = None
+        self._low_seconds = 0
+        self._flicker = False
+        self._usual_level = math.nan
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start the filters and the window anew at the next sample."""
+        self._open: Floats = np.empty((3, 0))
+        self._last: Floats | None = None
+        self._first: Floats | None = None
+        self._z: list[Floats] = []
+        self._z_slow: Floats = np.empty(0)
+        self._filtered: Floats = np.empty((0, 3, 0))
+        self._noise: Floats = np.empty((2, 0))
+        self._products: Floats = np.empty((0, len(self._bands), 3, 3))
+        self._powers: Floats = np.empty((0, 2))
+        self._slopes: Floats = np.empty((0, 2))
+        self._seconds = 0
+        self._jumps: deque[float] = deque(maxlen=WINDOW_S + SETTLE_S)
+        self._sizes: tuple[deque[float], deque[float]] = (deque(maxlen=USUAL_S), deque(maxlen=USUAL_S))
+        self._unsettled = 0
+
+    def gap(self, n: int) -> None:
+        """Skip `n` lost samples: the filters and the 4 s window begin anew, the last value ages."""
+        if n <= 0:
+            return
+        lost = self._open.shape[1] + n
+        self._n += lost
+        self._value_age += lost / self.fs_hz
+        self._begin()
+
+    def events(self) -> list[StageEvent]:
+        """Take what happened since the last call: probe off and on, saturation, swap, lamp light, dead sensor."""
+        taken, self._events = self._events, []
+        return taken
 
     def push(self, red: ArrayLike, ir: ArrayLike, ambient: ArrayLike | None = None) -> list[Spo2]:
-        """Take samples (all of one length), give the values they complete."""
+        """Take samples of one length, give one Spo2 for each second they complete."""
         r, i = as_samples(red), as_samples(ir)
         a = np.zeros(r.size) if ambient is None else as_samples(ambient)
         if not r.size == i.size == a.size:
-            raise ValueError("red, infrared and ambient have different lengths")
+            raise ValueError(f"red, infrared and ambient have {r.size}, {i.size} and {a.size} samples")
         if not r.size:
             return []
-        both = np.log(np.maximum(np.nan_to_num(np.stack((r - a, i - a)), nan=1.0), 1.0))
-        if self._first is None:
-            self._first = both[:, :1].copy()
-        y, self._z = signal.sosfilt(self._sos, both - self._first, zi=self._z)
-        self._y = np.concatenate((self._y, y), axis=1)
+        raw = np.stack((r, i, a))
+        filtered, noise = self._filter(raw)
+        self._open = np.concatenate((self._open, raw), axis=1)
+        self._filtered = np.concatenate((self._filtered, filtered), axis=2) if self._filtered.size else filtered
+        self._noise = np.concatenate((self._noise, noise), axis=1)
+        hops = self._open.shape[1] // self._hop
+        if not hops:
+            return []
+        cut = hops * self._hop
+        seconds = self._measure(hops, cut)
+        self._open = self._open[:, cut:]
+        self._filtered = self._filtered[:, :, cut:]
+        self._noise = self._noise[:, cut:]
+        return [self._judge(second) for second in seconds]
+
+    def _filter(self, raw: Floats) -> tuple[Floats, Floats]:
+        """Return both bands of the lights' logarithms and the ambient (2, 3, n), and their noise (2, n)."""
+        bad = ~np.isfinite(raw)
+        if bad.any():
+            raw = self._held(raw, bad)
+        self._last = raw[:, -1]
+        start = self._first is None
+        if start:
+            self._z_slow = signal.sosfilt_zi(self._slow) * raw[AMBIENT, 0]
+        slow, self._z_slow = signal.sosfilt(self._slow, raw[AMBIENT], zi=self._z_slow)
+        net = np.maximum(raw[:AMBIENT] - slow, 1.0)
+        y = np.concatenate((np.log(net), ((raw[AMBIENT] - slow) / net[IR])[None]))
+        if start:
+            self._first = y[:, :1].copy()
+            self._z = [np.zeros((sos.shape[0], 3, 2)) for sos in self._bands]
+            self._z.append(np.zeros((self._high.shape[0], 2, 2)))
+        y -= self._first
         out = []
-        while self._y.shape[1] - self._done >= self._hop:
-            self._done += self._hop
-            self._n += self._hop
-            out.append(self._judge(self._y[:, max(0, self._done - 4 * self._hop) : self._done]))
-            if self._done > 5 * self._hop:
-                self._y = self._y[:, self._hop :]
-                self._done -= self._hop
-        return out
+        for k, sos in enumerate(self._bands):
+            band, self._z[k] = signal.sosfilt(sos, y, zi=self._z[k])
+            out.append(band)
+        high, self._z[-1] = signal.sosfilt(self._high, y[:AMBIENT], zi=self._z[-1])
+        return np.stack(out), high
 
-    def _judge(self, part: NDArray[np.float64]) -> Spo2:
+    def _held(self, raw: Floats, bad: NDArray[np.bool_]) -> Floats:
+        """Hold the last finite sample of each light in place of missing ones (the second they fall in is refused)."""
+        before = np.ones(3) if self._last is None else self._last
+        held = np.concatenate((before[:, None], raw), axis=1)
+        index = np.where(bad, 0, np.arange(1, raw.shape[1] + 1))
+        return np.asarray(np.take_along_axis(held, np.maximum.accumulate(index, axis=1), axis=1))
+
+    def _measure(self, hops: int, cut: int) -> list[_Second]:
+        """Describe the window that ends with each completed second."""
+        shape = (hops, self._hop)
+        bands = self._filtered[:, :, :cut].reshape(len(self._bands), 3, *shape)
+        high = self._noise[:, :cut].reshape(2, *shape)
+        slope = np.diff(bands[0, IR], axis=1)
+        raw = self._open[:, :cut].reshape(3, *shape)
+        net = np.maximum(raw[:AMBIENT] - raw[AMBIENT].mean(axis=1)[:, None], 1.0)
+
+        lights = np.ascontiguousarray(bands.transpose(2, 0, 1, 3))
+        self._products = np.concatenate((self._products, lights @ lights.swapaxes(2, 3)))
+        self._powers = np.concatenate((self._powers, (high * high).sum(axis=2).T))
+        self._slopes = np.concatenate((self._slopes, np.stack(((slope**2).sum(axis=1), (slope**3).sum(axis=1)), 1)))
+        window = _trailing(self._products, WINDOW_S, np.sum, 0.0)[-hops:]
+        # The quietest second stands for the sensor's own noise: movement reaches above the pulse band too.
+        noise = WINDOW_S * _trailing(self._powers, NOISE_S, np.min, np.inf)[-hops:]
+        squares, cubes = _trailing(self._slopes, WINDOW_S, np.sum, 0.0)[-hops:].T / (WINDOW_S * self._hop)
+        self._products = self._products[-WINDOW_S:]
+        self._powers = self._powers[-NOISE_S:]
+        self._slopes = self._slopes[-WINDOW_S:]
+
+        columns = [_compare(window[:, b], noise * share) for b, share in enumerate(self._noise_share)]
+        ratio, coherence, size = (np.stack([c[k] for c in columns], axis=1).tolist() for k in range(3))
+        quiet = window[:, 0, IR, IR] > 4.0 * noise[:, IR] * self._noise_share[0]
+        flicker = window[:, 0, AMBIENT, AMBIENT] > FLICKER**2 * window[:, 0, IR, IR]
+        level = np.log(net.mean(axis=2))
+        rows = zip(
+            map(tuple, ratio), map(tuple, coherence), map(tuple, size), quiet.tolist(), flicker.tolist(),
+            (cubes / np.maximum(squares, TINY) ** 1.5).tolist(), *level.tolist(),
+            np.log(net[IR].max(axis=1) / net[IR].min(axis=1)).tolist(), _faults(raw[:AMBIENT]),
+            strict=True,
+        )  # fmt: skip
+        return [_Second(*row) for row in rows]
+
+    def _judge(self, second: _Second) -> Spo2:
+        """Decide one second: a new value, the held one, or none with the reason."""
+        self._n += self._hop
+        self._value_age += self._hop / self.fs_hz
+        self._seconds += 1
+        reason = second.fault or self._light(second)
+        if reason is not None:
+            self._unsettled = WINDOW_S + SETTLE_S
+        elif self._unsettled:
+            self._unsettled -= 1
+            reason = NoValue.MOTION if self._value is not None else NoValue.STARTING
+        elif self._seconds < WINDOW_S:
+            reason = NoValue.STARTING
+        elif max(self._jumps) > STEP * min(self._jumps):
+            reason = NoValue.MOTION
+        else:
+            reason = self._compare(second)
+        self._say(reason)
+        return self._answer(reason)
+
+    def _light(self, second: _Second) -> NoValue | None:
+        """Judge the light level of a second: gone, jumping, or usual."""
+        if second.level_ir < self._usual_level + math.log(OFF_SHARE):
+            return NoValue.PROBE_OFF
+        if not second.jump <= JUMP:
+            return NoValue.MOTION
+        self._jumps.append(second.jump)
+        if math.isnan(self._usual_level):
+            self._usual_level = second.level_ir
+        self._usual_level += 0.1 * (second.level_ir - self._usual_level)
+        return None
+
+    def _compare(self, second: _Second) -> NoValue | None:
+        """Take the value of the first band in which red and infrared agree, else say why there is none."""
+        usual = False
+        for b, band in enumerate((PULSE, FUNDAMENTAL)):
+            sizes, size = self._sizes[b], second.size[b]
+            median = sorted(sizes)[len(sizes) // 2] if sizes else size
+            coherent = second.coherence[b] >= band.coherence
+            fits = coherent and abs(size - median) <= band.size_tolerance * median
+            if b == 0:
+                usual = fits
+            if coherent and (b == 0 or usual):
+                sizes.append(size)
+            if fits:
+                return self._accept(second, second.ratio[b])
+        return NoValue.MOTION if second.quiet else NoValue.LOW_PERFUSION
+
+    def _accept(self, second: _Second, ratio: float) -> NoValue | None:
+        pct = self.curve(ratio)
+        self._low_seconds = self._low_seconds + 1 if pct < SWAP_PCT else 0
+        if self._low_seconds >= SWAP_S:
+            return NoValue.SWAPPED
+        # Lamp light seen by both: a pure tone of the same number of counts in each.
+        same_counts = abs(ratio * math.exp(second.level_red - second.level_ir) - 1.0) < SAME
+        if same_counts and abs(second.skewness) < PURE_TONE:
+            return NoValue.AMBIENT_LIGHT
+        if pct < SWAP_PCT:
+            return NoValue.UNSURE
+        if second.flicker and not self._flicker:
+            self._note(Happening.AMBIENT_LIGHT)
+        self._flicker = second.flicker
+        self._value, self._value_age = min(pct, 100.0), 0.0
+        return None
+
+    def _note(self, kind: Happening) -> None:
+        self._events.append(StageEvent(self._n, self._n / self.fs_hz, kind))
+
+    def _say(self, reason: NoValue | None) -> None:
+        """Report the changes of state that have a name."""
+        if reason is self._state:
+            return
+        if reason in _EVENT:
+            self._note(_EVENT[reason])
+        if self._state is NoValue.PROBE_OFF:
+            self._note(Happening.PROBE_ON)
+        self._state = reason
+
+    def _answer(self, reason: NoValue | None) -> Spo2:
         time_s = self._n / self.fs_hz
-        if part.shape[1] < 4 * self._hop:
-            return Spo2(time_s, None, NoValue.STARTING)
-        c = np.cov(part)
-        if c[0, 1] <= 0.9 * np.sqrt(c[0, 0] * c[1, 1]):
-            return Spo2(time_s, None, NoValue.POOR_SIGNAL)
-        _, v = np.linalg.eigh(c)
-        pct = self.curve(float(v[0, 1] / v[1, 1]))
-        return Spo2(time_s, min(pct, 100.0)) if pct > 40.0 else Spo2(time_s, None, NoValue.UNSURE)
+        if reason in _EVENT:
+            self._value = None
+        if self._value is None:
+            return Spo2(time_s, None, reason or NoValue.STARTING)
+        if self._value_age > HOLD_S:
+            return Spo2(time_s, None, reason or NoValue.STALE)
+        return Spo2(time_s, self._value, None, self._value_age)
 
-    def gap(self, n: int) -> None:
-        """Skip `n` lost samples."""
-        kept = self._n + self._y.shape[1] - self._done + n
-        self.reset()
-        self._n = kept
 
-    def reset(self) -> None:
-        """Forget everything."""
-        self._n = 0
-        self._done = 0
-        self._first: NDArray[np.float64] | None = None
-        self._y: NDArray[np.float64] = np.zeros((2, 0))
-        self._z: NDArray[np.float64] = np.zeros((self._sos.shape[0], 2, 2))
+def _trailing(values: Floats, length: int, reduce: Callable[..., Floats], empty: float) -> Floats:
+    """Reduce over the last `length` seconds up to each one of `values` (seconds, ...); before the first is `empty`."""
+    before = np.full((length - 1, *values.shape[1:]), empty)
+    windows = np.lib.stride_tricks.sliding_window_view(np.concatenate((before, values)), length, axis=0)
+    return reduce(windows, axis=-1)
 
-    def events(self) -> list[StageEvent]:
-        """Take what happened since the last call."""
-        return []
+
+def _compare(products: Floats, noise: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return ratio, coherence and size of the pulse (hops,) of windows.
+
+    `products` (hops, 3, 3) of red, infrared, ambient; `noise` (hops, 2) their noise power in the same band.
+    """
+    ambient = products[:, AMBIENT]
+    products = products - products[:, :, AMBIENT, None] * ambient[:, None] / (ambient[:, AMBIENT, None, None] + TINY)
+    red, ir, both = products[:, RED, RED], products[:, IR, IR], products[:, RED, IR]
+    clean = np.maximum(red - noise[:, RED], 0.1 * red) * np.maximum(ir - noise[:, IR], 0.1 * ir)
+    coherence = np.minimum(both / (np.sqrt(clean) + TINY), 1.0)
+    weight = np.clip((noise[:, RED] + TINY) / (noise[:, IR] + TINY), 0.1, 10.0)
+    spread = red - weight * ir
+    ratio = (spread + np.sqrt(spread**2 + 4.0 * weight * both**2)) / (2.0 * np.where(both > 0.0, both, np.inf) + TINY)
+    return ratio, coherence, np.sqrt(np.maximum(ir, 0.0))
+
+
+def _faults(raw: Floats) -> list[NoValue | None]:
+    """Name what is wrong with each second of red and infrared samples (2, hops, n) before any processing."""
+    finite = np.isfinite(raw)
+    some, every = finite.any(axis=(0, 2)), finite.all(axis=(0, 2))
+    top, bottom = raw.max(axis=2), raw.min(axis=2)
+    rail = np.isin(top, FULL_SCALE).any(axis=0)
+    dead = (top == bottom).all(axis=0)
+    stuck = [np.mean(raw == edge[:, :, None], axis=2).max(axis=0) >= STUCK_SHARE for edge in (top, bottom)]
+    causes = (
+        (~some, NoValue.SILENT),
+        (~every, NoValue.POOR_SIGNAL),
+        (dead & ~rail, NoValue.SILENT),
+        (stuck[0] | stuck[1], NoValue.SATURATED),
+    )
+    return [next((cause for flags, cause in causes if flags[k]), None) for k in range(len(some))]

@@ -90,8 +90,12 @@ class RPeakDetector:
         return beats
 
     def finish(self) -> list[Beat]:
-        """Give what the last samples would still have confirmed; after it only reset() is allowed."""
+        """Give what the last samples would still have confirmed; after it only reset() is allowed.
+
+        An R-peak in the last 50 ms is not told: half a QRS and the end of a recording look the same.
+        """
         rest = self._front.push(np.full(round(self.delay_s * self.fs_hz) + self._held_most, self._held))
+        rest = rest.only(rest.r < self._next - self._held_most) if rest else None
         beats = self._take(self._decision.decide(rest)) if rest else []
         return beats + self._take(self._decision.settle())
 

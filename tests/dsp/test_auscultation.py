@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agent.dsp import auscultation_mask as masks
 from agent.dsp.auscultation import DELAY, AuscultationDenoiser
-from agent.dsp.auscultation_mask import BINS, ClassicalMask, Features, TrainedMask
+from agent.dsp.auscultation_mask import BINS, FEATURES, ClassicalMask, Features, TrainedMask
 from agent.model import Happening
 
 FS = 4000
@@ -268,7 +268,7 @@ def test_weights_fit_and_their_card_names_every_licence():
 def test_masks_stay_within_0_and_1():
     rng = np.random.default_rng(3)
     small = {
-        "dense_w": (8, 149), "dense_b": (8,), "input_w": (24, 8), "input_b": (24,),
+        "dense_w": (8, FEATURES + 3), "dense_b": (8,), "input_w": (24, 8), "input_b": (24,),
         "state_w": (24, 8), "state_b": (24,), "gain_w": (BINS, 8), "gain_b": (BINS,),
     }  # fmt: skip
     weights = {name: 3 * rng.standard_normal(shape).astype(np.float32) for name, shape in small.items()}
@@ -279,12 +279,30 @@ def test_masks_stay_within_0_and_1():
             assert ((gains >= 0) & (gains <= 1)).all()
 
 
+def features_of(frames):
+    stage = Features()
+    return np.array([stage.of(f[None])[0] for f in frames])
+
+
 def test_features_do_not_depend_on_loudness_and_follow_the_minimum():
     rng = np.random.default_rng(4)
-    frames = np.fft.rfft(rng.standard_normal((40, 256)))
-    a, b = Features(), Features()
-    seen = np.array([a.of(f) for f in frames])
-    louder = np.array([b.of(30 * f) for f in frames])
-    assert np.abs(seen - louder).max() < 1e-6
-    jump = np.array([a.of(10 * f) for f in frames])
-    assert jump[0, 73:].mean() > seen[-10:, 73:].mean() + 1.5  # a burst stands out of the tracked minimum
+    frames = np.fft.rfft(rng.standard_normal((80, 256)))
+    frames[40:] *= 10
+    seen = features_of(frames)
+    assert seen.shape == (80, FEATURES)
+    assert np.abs(seen - features_of(30 * frames)).max() < 1e-6
+    minimum = slice(73, 146)
+    assert seen[40:, minimum].mean() > seen[30:40, minimum].mean() + 1.5  # a burst stands out of the tracked minimum
+
+
+def test_features_show_the_beat_before():
+    """Sound in one band every 50 frames: its group was loud one and two beats ago, and the sound is regular."""
+    rng = np.random.default_rng(5)
+    frames = np.fft.rfft(rng.standard_normal((400, 256)))
+    frames[::50, 2:6] *= 30
+    seen = features_of(frames)
+    echo, twice, regular = seen[300:, 146:164], seen[300:, 164:182], seen[300:, 182]
+    on, off = slice(0, None, 50), slice(25, None, 50)
+    assert echo[on, 0].min() > echo[off, 0].max() + 1
+    assert twice[on, 0].min() > twice[off, 0].max() + 1
+    assert regular.mean() > 0.5 > features_of(np.fft.rfft(rng.standard_normal((400, 256))))[300:, 182].mean()
