@@ -1,0 +1,169 @@
+"""Who has which bag, for the coordinator: from the custody entries bags send, each checked as it comes.
+
+Entries arrive sealed like any record, in any order. They are kept as they are (`keep` rides in the hub's own commit,
+before the receipt), checked with the bag's own chain, and added up as on the bag. Two entries, or two epochs, under
+one number mean two bags with one identity or a card put back: both are named, none is overwritten. Nothing here
+knows a visit.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+from cryptography import x509
+
+from agent.custody import State
+from agent.errors import WireError
+from agent.holding import Custody, advance
+from agent.ledger import Chain, Head, LedgerError, Sign, countersign, read
+from agent.transport.messages import Batch, CustodyBody, EpochHeader
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS custody (
+  device TEXT NOT NULL, number INTEGER NOT NULL, hash BLOB NOT NULL, entry BLOB NOT NULL, arrived_s INTEGER NOT NULL,
+  PRIMARY KEY (device, number, hash)) STRICT;
+"""
+SILENT_S = 86_400
+TWO_BAGS = "two bags with one identity, or a card put back"
+TWO_LEDGERS = "two ledgers"
+
+
+def entries_of(batch: Batch) -> list[bytes]:
+    """The custody entries in a batch."""
+    return [record.body.entry for record in batch.records if isinstance(record.body, CustodyBody)]
+
+
+def keep(db: sqlite3.Connection, device: str, entry: bytes, arrived_s: int) -> None:
+    """Store an entry inside the caller's open transaction; one that is there already stays as it is."""
+    try:
+        number = read(entry).number
+    except WireError:
+        return  # counted by the receiver as a row; nothing a ledger could use
+    db.execute(
+        "INSERT OR IGNORE INTO custody VALUES (?, ?, ?, ?, ?)",
+        (device, number, sha256(entry).digest(), entry, arrived_s),
+    )
+
+
+def stored(db: sqlite3.Connection) -> Iterable[tuple[str, bytes, int]]:
+    """Every entry as (device, entry, when it came), as they came."""
+    return db.execute("SELECT device, entry, arrived_s FROM custody ORDER BY rowid")
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two claims to one bag: what contradicts what, and each side's name."""
+
+    what: str
+    sides: tuple[str, str]
+
+
+@dataclass(slots=True)
+class _Bag:
+    chain: Chain
+    custody: Custody = field(default_factory=Custody)
+    waiting: dict[int, bytes] = field(default_factory=dict)
+    hashes: dict[int, bytes] = field(default_factory=dict)
+    epochs: dict[tuple[bytes, int], tuple[bytes, str]] = field(default_factory=dict)
+    outboxes: dict[bytes, tuple[int, str]] = field(default_factory=dict)  # highest epoch of each; heard last comes last
+    conflicts: dict[Conflict, None] = field(default_factory=dict)
+    damaged: str = ""
+    heard_s: int = 0
+
+
+class CustodyView:
+    """Every bag's custody, as far as its ledger has come and is whole."""
+
+    def __init__(self, authority: Sequence[x509.Certificate], *, now_s: Callable[[], int]) -> None:
+        self._authority = authority
+        self._now_s = now_s
+        self._bags: dict[str, _Bag] = {}
+
+    def _bag(self, device: str) -> _Bag:
+        return self._bags.setdefault(device, _Bag(Chain(device, self._authority)))
+
+    def epoch(self, device: str, header: EpochHeader, arrived_s: int) -> None:
+        """A bag began an epoch.
+
+        An outbox numbers its epochs once each and ends when a bag is erased: two epochs under one number, or an
+        outbox that begins epochs again after another has, are two bags, or one whose card was put back.
+        """
+        bag = self._bag(device)
+        bag.heard_s = max(bag.heard_s, arrived_s)
+        side = f"{device} started as {header.boot_id.hex()[:8]}, heard {arrived_s}"
+        known, name = bag.epochs.setdefault((header.chain, header.number), (header.epoch, side))
+        if known != header.epoch:
+            bag.conflicts[Conflict(TWO_BAGS, (name, side))] = None
+        highest = bag.outboxes.get(header.chain)
+        if highest is not None and header.number > highest[0] and next(reversed(bag.outboxes)) != header.chain:
+            bag.conflicts[Conflict(TWO_BAGS, (next(reversed(bag.outboxes.values()))[1], side))] = None
+        if highest is None or header.number > highest[0]:
+            bag.outboxes.pop(header.chain, None)
+            bag.outboxes[header.chain] = (header.number, side)
+
+    def hear(self, device: str, entry: bytes, arrived_s: int) -> None:
+        """A custody entry came; again, late or out of order is all the same."""
+        bag = self._bag(device)
+        bag.heard_s = max(bag.heard_s, arrived_s)
+        try:
+            number = read(entry).number
+        except WireError as error:
+            bag.damaged = f"an entry cannot be read: {error}"
+            return
+        digest = sha256(entry).digest()
+        known = bag.hashes.setdefault(number, digest)
+        if known != digest:
+            sides = (f"{device} entry {number} {known.hex()[:8]}", f"{device} entry {number} {digest.hex()[:8]}")
+            bag.conflicts[Conflict(TWO_LEDGERS, sides)] = None
+            return
+        if number > bag.chain.head.number:
+            bag.waiting[number] = entry
+        self._advance(bag)
+
+    def _advance(self, bag: _Bag) -> None:
+        while (entry := bag.waiting.pop(bag.chain.head.number + 1, None)) is not None:
+            try:
+                act = bag.chain.push(entry).act
+            except LedgerError as error:
+                bag.damaged = error.why
+                return
+            bag.custody = advance(bag.custody, act)
+
+    def head(self, device: str) -> Head | None:
+        """How far a bag's ledger is here and whole."""
+        bag = self._bags.get(device)
+        return bag.chain.head if bag is not None and bag.chain.head.number >= 0 else None
+
+    def countersigned(self, device: str, certificate: x509.Certificate, sign: Sign) -> bytes | None:
+        """The hub's signed word on that head, for the bag to keep."""
+        head = self.head(device)
+        return None if head is None else countersign(device, head, self._now_s(), certificate, sign)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One JSON-ready row a bag, conflicts and overdue bags first."""
+        rows = [self._row(device, bag) for device, bag in self._bags.items()]
+        return sorted(rows, key=lambda row: (not row["conflicts"], not row["overdue"], row["bag"]))
+
+    def _row(self, device: str, bag: _Bag) -> dict[str, Any]:
+        held, now_s = bag.custody, self._now_s()
+        return {
+            "bag": device,
+            "state": held.state.value,
+            "lendable": held.state is State.HOME and not bag.conflicts,
+            "place": held.place,
+            "holder": held.label if held.state is State.OUT else "",
+            "since_s": held.since_s,
+            "due_s": held.due_s,
+            "overdue": held.state is State.OUT and held.due_s is not None and now_s > held.due_s,
+            "defects": list(held.defects),
+            "notes": list(held.notes),
+            "problems": list(held.problems),
+            "heard_s": bag.heard_s,
+            "silent": now_s - bag.heard_s > SILENT_S,
+            "entries": bag.chain.head.number + 1,
+            "missing_before": min(bag.waiting, default=None),
+            "damaged": bag.damaged,
+            "conflicts": [{"what": c.what, "sides": list(c.sides)} for c in bag.conflicts],
+        }
