@@ -363,7 +363,8 @@ def _compare(products: Floats, noise: Floats) -> tuple[Floats, Floats, Floats]:
 def _faults(raw: Floats) -> list[NoValue | None]:
     """Name what is wrong with each second of red and infrared samples (2, hops, n) before any processing."""
     finite = np.isfinite(raw)
-    some, every = finite.any(axis=(0, 2)), finite.all(axis=(0, 2))
+    some: NDArray[np.bool_] = np.asarray(finite.any(axis=(0, 2)))
+    every: NDArray[np.bool_] = np.asarray(finite.all(axis=(0, 2)))
     top, bottom = raw.max(axis=2), raw.min(axis=2)
     rail = np.isin(top, FULL_SCALE).any(axis=0)
     dead = (top == bottom).all(axis=0)

@@ -1,0 +1,180 @@
+"""Which candidates are pulses: the best path through them, decided at most a second after each.
+
+A dynamic programme over the candidates. Each brings its evidence: the log-likelihood of its height as a pulse against
+noise, and its place in the rhythm. Each interval costs what it departs from the present period. In a clean signal the
+height decides, and an early or missing beat costs little; in noise, and in a regular rhythm, the rhythm decides.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agent.dsp.pulse_features import Candidates
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class PathSettings:
+    """Tuned on BIDMC with half the records held out; see docs/benchmarks/pleth.md."""
+
+    floor: float = 0.1  # spread of heights of what is not a pulse in a clean signal
+    noise_weight: float = 0.48
+    excess_from: float = 1.85  # energy against the usual from which a movement is taken into account
+    excess_weight: float = 0.117
+    spread: float = 0.315  # of pulse heights around the usual
+    odd_share: float = 0.064  # of pulses whose height is anything
+    bias: float = 0.046
+    evidence_limit: float = 5.36
+    height_limit: float = 5.9
+    unsure_at: float = 0.105  # noise at which rhythm and height weigh alike
+    rhythm_evidence: float = 4.04
+    rhythm_clean: float = 0.3  # share of it that counts in a clean signal
+    rhythm_spread: float = 0.122  # cycles
+    irregular: float = 0.485
+    regular: float = 1.0
+    rhythm_least: float = 0.2
+    interval_least: float = 0.255
+    interval_clean: float = 5.23
+    interval_noise: float = 49.6
+    interval_limit: float = 0.25
+    missed: float = 1.5
+    too_short: float = 2.0
+    shortest_s: float = 0.27
+    longest_s: float = 2.6
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A pulse: its place on the grid, its height against the usual, and how unsure its neighbourhood is (0..1)."""
+
+    at: float
+    height: float
+    unsure: float
+    phase: float
+    regular: float
+    excess: float
+
+
+@dataclass(slots=True)
+class _Node:
+    at: float
+    due: float
+    evidence: float
+    interval_cost: float
+    period: float
+    found: Found
+    score: float = 0.0
+    before: int = -1
+
+
+TOO_SHORT: Final = 0.42  # of a period
+NEVER: Final = -1e9
+NOTHING: Final = -2  # before a node that no way leads to
+
+
+class PulsePath:
+    """Pulses from candidates: `push` takes the newest, `due_grid` grid samples after a candidate it is decided."""
+
+    def __init__(self, grid_hz: float, due_grid: int, settings: PathSettings | None = None) -> None:
+        self._set = settings or PathSettings()
+        self._due_grid = due_grid
+        self._shortest = self._set.shortest_s * grid_hz
+        self._longest = self._set.longest_s * grid_hz
+        self._grid_hz = grid_hz
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._nodes: list[_Node] = []
+        self._first = 0  # number of the first node kept
+        self._last: _Node | None = None  # the last pulse decided
+
+    def push(self, candidates: Candidates, now: int) -> list[Found]:
+        """Take candidates in order of `ready`, give the pulses decided up to the grid sample `now`."""
+        found: list[Found] = []
+        if candidates.at.size:
+            for ready, node in zip(candidates.ready.tolist(), self._weigh(candidates), strict=True):
+                self._decide(ready, found)
+                self._link(node, len(self._nodes))
+                self._nodes.append(node)
+        self._decide(now, found)
+        return found
+
+    def finish(self) -> list[Found]:
+        """Decide everything still open."""
+        found: list[Found] = []
+        self._decide(math.inf, found)
+        return found
+
+    def _weigh(self, c: Candidates) -> list[_Node]:
+        s = self._set
+        noise = (
+            s.floor**2
+            + s.noise_weight * c.noise**2
+            + s.excess_weight * np.maximum(c.excess - s.excess_from, 0.0)
+        )
+        unsure = noise / (noise + s.unsure_at**2)
+        height = np.clip(c.height, 0.02, s.height_limit)
+        wide = s.spread**2 + noise
+        pulse = (1.0 - s.odd_share) * np.exp(-0.5 * np.minimum((height - 1.0) ** 2 / wide, 60.0)) / np.sqrt(
+            2.0 * np.pi * wide
+        ) + 0.7 * s.odd_share
+        # Maxima of narrow-band noise are Rayleigh distributed.
+        other = np.log(height / noise) - 0.5 * height**2 / noise
+        evidence = np.clip(np.log(pulse) - other - s.bias, -s.evidence_limit, s.evidence_limit)
+        regular = np.clip((c.regular - s.irregular) / (s.regular - s.irregular), 0.0, 1.0)
+        rhythm = s.rhythm_evidence * (s.rhythm_least + (1.0 - s.rhythm_least) * regular)
+        evidence += (s.rhythm_clean + (1.0 - s.rhythm_clean) * unsure) * rhythm * (2.0 * np.exp(-np.square(c.phase / s.rhythm_spread)) - 1.0)
+        cost = (s.interval_clean + s.interval_noise * unsure) * (s.interval_least + (1.0 - s.interval_least) * regular)
+        period = c.period_s * self._grid_hz
+        columns = (c.at, evidence, cost, period, c.height, unsure, c.phase, c.regular, c.excess)
+        return [
+            _Node(at, math.ceil(at) + self._due_grid, weight, price, T, Found(at, high, doubt, phase, steady, excess))
+            for at, weight, price, T, high, doubt, phase, steady, excess in zip(
+                *(column.tolist() for column in columns), strict=True
+            )
+        ]
+
+    def _link(self, node: _Node, position: int) -> None:
+        """Find the best way to `node`, which is or will be at `position` of the open nodes."""
+        s = self._set
+        at, period, price = node.at, node.period, node.interval_cost
+        best, before = (0.0, -1) if self._last is None else (NEVER, NOTHING)
+        for k in range(position - 1, -2, -1):
+            other = self._nodes[k] if k >= 0 else self._last
+            if other is None:
+                break
+            interval = at - other.at
+            if interval < self._shortest:
+                continue
+            q = interval / period - 1.0
+            cost = price * (min(2.0 * q * q, s.interval_limit) if q < 0.0 else s.missed * min(q * q, s.interval_limit))
+            if interval < TOO_SHORT * period:
+                cost += s.too_short
+            value = other.score - cost
+            if value > best:
+                best, before = value, k + self._first if k >= 0 else -1
+            if interval > self._longest:
+                break
+        node.score, node.before = best + node.evidence, before
+
+    def _decide(self, until: float, found: list[Found]) -> None:
+        """Decide the nodes due before `until`: on the best path or not."""
+        nodes = self._nodes
+        while nodes and nodes[0].due < until:
+            best = max(range(len(nodes)), key=lambda k: nodes[k].score) + self._first
+            while best > self._first:
+                best = nodes[best - self._first].before
+            head = nodes.pop(0)
+            taken = best == self._first and head.score > NEVER / 2
+            self._first += 1
+            if taken:
+                self._last = head
+                found.append(head.found)
+            if any(node.before == self._first - 1 if not taken else node.before < self._first - 1 for node in nodes):
+                for k, node in enumerate(nodes):
+                    self._link(node, k)
