@@ -18,13 +18,15 @@ from agent.model import Floats, Happening, StageEvent
 __all__ = ["AuscultationDenoiser", "HeartSounds", "Mode"]
 
 DELAY = FRAME - 1
+SYNTHESIS = WINDOW * (2 * HOP / FRAME)  # the squared windows add up to 1
 FULL_SCALE = 1.0
 CLIPPED = 0.999 * FULL_SCALE
 CLIPPED_SAMPLES = 3
 SILENT = 1e-5 * FULL_SCALE
 SILENT_HOPS = 63  # one second
 QUIET_HOPS = 63  # an episode of clipping ends after one second without it
-DC_HZ = 0.5
+OFFSET_HZ = 0.5
+OFFSET_FILTER = ([1.0, -1.0], [1.0, 2 * np.pi * OFFSET_HZ / FS_HZ - 1])
 
 
 class Mode(Enum):
@@ -91,13 +93,12 @@ class AuscultationDenoiser:
     def push(self, block: NDArray[np.float64], /) -> Floats:
         """Take the next samples, give as many, `delay_s` late."""
         x = as_samples(block)
-        n = len(x)
         self._pending = np.concatenate([self._pending, x])
-        hops = len(self._pending) // HOP
-        if hops:
-            taken, self._pending = np.split(self._pending, [hops * HOP])
-            self._ready = np.concatenate([self._ready, self._hops(taken)])
-        out, self._ready = np.split(self._ready, [n])
+        whole = len(self._pending) // HOP * HOP
+        if whole:
+            self._ready = np.concatenate([self._ready, self._hops(self._pending[:whole])])
+            self._pending = self._pending[whole:]
+        out, self._ready = self._ready[: len(x)], self._ready[len(x) :]
         return out
 
     def _restart(self) -> None:
@@ -110,48 +111,46 @@ class AuscultationDenoiser:
 
     def _hops(self, x: Floats) -> Floats:
         """Denoise whole hops; all bookkeeping is per hop, so the cutting of the input cannot matter."""
-        hops = x.reshape(-1, HOP)
-        self._watch(hops)
-        x = np.concatenate([self._past, self._without_offset(np.where(np.isfinite(x), x, 0.0))])
-        self._past = x[-(FRAME - HOP) :]
-        frames = np.lib.stride_tricks.sliding_window_view(x, FRAME)[::HOP]
-        spectra = np.fft.rfft(frames * WINDOW)
-        gains = np.array([self._mask.gains(spectrum) for spectrum in spectra])
-        pieces = np.fft.irfft(spectra * gains, FRAME) * (WINDOW * (2 * HOP / FRAME))
-        out = np.empty_like(hops)
-        for i, piece in enumerate(pieces):
-            self._tail += piece
-            out[i] = self._tail[:HOP]
-            self._tail = np.concatenate([self._tail[HOP:], np.zeros(HOP)])
-        return out.ravel()
+        x = self._without_offset(self._watched(x))
+        past = np.concatenate([self._past, x])
+        self._past = past[-(FRAME - HOP) :]
+        out = np.empty(len(x))
+        for at in range(0, len(x), HOP):
+            spectrum = np.fft.rfft(past[at : at + FRAME] * WINDOW)
+            self._tail += np.fft.irfft(spectrum * self._mask.gains(spectrum), FRAME) * SYNTHESIS
+            out[at : at + HOP] = self._tail[:HOP]
+            self._tail[:-HOP] = self._tail[HOP:]
+            self._tail[-HOP:] = 0.0
+        return out
 
     def _without_offset(self, x: Floats) -> Floats:
         """First-order high-pass at 0.5 Hz that starts settled on the first hop's mean, faded in over that hop."""
-        pole = 1 - 2 * np.pi * DC_HZ / FS_HZ
-        b, a = np.array([1.0, -1.0]), np.array([1.0, -pole])
         state = self._offset if self._offset is not None else np.array([-x[:HOP].mean()])
         y: Floats
-        y, self._offset = lfilter(b, a, x, zi=state)
+        y, self._offset = lfilter(*OFFSET_FILTER, x, zi=state)
         y[: len(self._fade)] *= self._fade
         self._fade = self._fade[:0]
         return y
 
-    def _watch(self, hops: Floats) -> None:
-        """Note clipping, silence and values that are no numbers, once per episode."""
-        level = np.abs(np.nan_to_num(hops, posinf=0.0, neginf=0.0))
-        broken = ~np.isfinite(hops)
-        for values, missing in zip(level, broken, strict=True):
+    def _watched(self, x: Floats) -> Floats:
+        """Note clipping, silence and values that are no numbers, once per episode; such values become zero."""
+        finite = np.isfinite(x)
+        x = np.where(finite, x, 0.0)
+        level = np.abs(x).reshape(-1, HOP)
+        peaks, whole = level.max(axis=1), np.logical_and.reduce(finite.reshape(-1, HOP), axis=1)
+        for values, peak, good in zip(level, peaks, whole, strict=True):
             self._index += HOP
-            clipped = np.count_nonzero(values >= CLIPPED) >= CLIPPED_SAMPLES
+            clipped = peak >= CLIPPED and np.count_nonzero(values >= CLIPPED) >= CLIPPED_SAMPLES
             if clipped and self._since_clipping >= QUIET_HOPS:
                 self._note(Happening.CLIPPING)
-            if missing.any() and self._since_not_finite >= QUIET_HOPS:
+            if not good and self._since_not_finite >= QUIET_HOPS:
                 self._note(Happening.NOT_FINITE)
             self._since_clipping = 0 if clipped else self._since_clipping + 1
-            self._since_not_finite = 0 if missing.any() else self._since_not_finite + 1
-            self._silent_hops = self._silent_hops + 1 if values.max() < SILENT else 0
+            self._since_not_finite = self._since_not_finite + 1 if good else 0
+            self._silent_hops = self._silent_hops + 1 if peak < SILENT else 0
             if self._silent_hops == SILENT_HOPS:
                 self._note(Happening.SILENCE)
+        return x
 
     def _note(self, kind: Happening) -> None:
         start = self._index - HOP

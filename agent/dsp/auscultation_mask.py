@@ -30,6 +30,7 @@ SMOOTHING_S = 0.1
 RISE = 0.25 / FRAMES_HZ  # of the tracked minimum, 2.5 dB a second
 LOW_BANDS = 4  # 16-47, 47-94, 94-156 and 156-250 Hz
 SHORTEST, LONGEST = 20, 94  # frames between heart beats: 188 to 40 a minute
+NEIGHBOURS = np.array([[-1], [0], [1]])
 FORGET = 1 - 1 / (3 * FRAMES_HZ)
 GROUP_STARTS = np.arange(0, BANDS, 4)[:18]
 GROUP_SIZES = np.diff(np.append(GROUP_STARTS, BANDS))
@@ -82,30 +83,30 @@ class Features:
     """
 
     def __init__(self, n: int = 1) -> None:
-        self._bands, self._low = band_matrix(), low_matrix()
+        self._bands = np.concatenate([band_matrix(), low_matrix()], axis=1)
         self._n, self._frames = np.arange(n), 0
         self._weight = 0.0
         self._level: Floats = np.zeros((n, 1))
         self._mean: Floats = np.zeros((n, LOW_BANDS))
         self._smooth: Floats = np.zeros((n, BANDS))
         self._minimum: Floats = np.full((n, BANDS), np.inf)
-        self._envelopes: Floats = np.zeros((LONGEST + 1, n, LOW_BANDS))
-        self._correlation: Floats = np.zeros((LONGEST + 1, n))
+        self._envelopes: Floats = np.zeros((n, 2 * (LONGEST + 1), LOW_BANDS))  # twice, so that the past is one slice
+        self._correlation: Floats = np.zeros((n, LONGEST + 1))  # longest lag first
         self._history: Floats = np.zeros((2 * LONGEST + 2, n, GROUPS))
 
     def of(self, spectra: Spectra) -> Floats:
         """Take the next frame of each sound, (n, 129)."""
-        power = spectra.real**2 + spectra.imag**2
-        x = np.log10(power @ self._bands + TINY)
+        power = (spectra.real**2 + spectra.imag**2) @ self._bands + TINY
+        x, low = np.log10(power[:, :BANDS]), power[:, BANDS:]
         kept = 1 - 1 / (LEVEL_S * FRAMES_HZ)
         self._weight = kept * self._weight + (1 - kept)
-        self._level = kept * self._level + (1 - kept) * x.mean(axis=1, keepdims=True)
+        self._level = kept * self._level + (1 - kept) / BANDS * np.add.reduce(x, axis=1, keepdims=True)
         if not self._frames:
             self._smooth = x
         self._smooth = self._smooth + (x - self._smooth) / (SMOOTHING_S * FRAMES_HZ)
         self._minimum = np.minimum(self._minimum + RISE, self._smooth)
         relative = x - self._level / self._weight
-        beat, regular = self._beat((power @ self._low + TINY) ** 0.25)
+        beat, regular = self._beat(np.sqrt(np.sqrt(low)))
         echoes = [self._echo(beat), self._echo(2 * beat)]
         self._history[self._frames % len(self._history)] = np.add.reduceat(relative, GROUP_STARTS, axis=1) / GROUP_SIZES
         self._frames += 1
@@ -116,16 +117,18 @@ class Features:
         kept = 1 - 1 / (LEVEL_S * FRAMES_HZ)
         self._mean = kept * self._mean + (1 - kept) * envelopes
         e = envelopes * self._weight / self._mean - 1
-        self._envelopes[self._frames % len(self._envelopes)] = e
-        past = self._envelopes[(self._frames - np.arange(LONGEST + 1)) % len(self._envelopes)]
-        self._correlation = FORGET * self._correlation + (past * e).sum(axis=2)
-        beat = SHORTEST + self._correlation[SHORTEST:].argmax(axis=0)
-        regular = self._correlation[beat, self._n] / np.maximum(self._correlation[0], TINY)
-        return beat, np.clip(regular, 0.0, 1.0)
+        at = self._frames % (LONGEST + 1)
+        self._envelopes[:, [at, at + LONGEST + 1]] = e[:, None]
+        past = self._envelopes[:, at + 1 : at + LONGEST + 2]
+        self._correlation = FORGET * self._correlation + (past @ e[:, :, None])[:, :, 0]
+        best = self._correlation[:, : LONGEST + 1 - SHORTEST].argmax(axis=1)
+        beat = LONGEST - best
+        regular = self._correlation[self._n, best] / np.maximum(self._correlation[:, -1], TINY)
+        return beat, np.maximum(regular, 0.0)
 
     def _echo(self, lag: NDArray[np.intp]) -> Floats:
         """Give what was loudest within a frame of `lag` ago."""
-        at = (self._frames - lag + np.array([[-1], [0], [1]])) % len(self._history)
+        at = (self._frames - lag + NEIGHBOURS) % len(self._history)
         loudest: Floats = self._history[at, self._n].max(axis=0)
         return loudest
 
