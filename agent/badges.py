@@ -16,6 +16,7 @@ from hashlib import sha256
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from agent.errors import BesaceError, WireError
 from agent.transport import cbor
@@ -149,6 +150,16 @@ def key_id(key: Ed25519PublicKey) -> bytes:
 def key_ring(keys: Iterable[Ed25519PublicKey]) -> Mapping[bytes, Ed25519PublicKey]:
     """The authority's public card keys by their id; several while one replaces another."""
     return {key_id(key): key for key in keys}
+
+
+def read_keys(pem: bytes) -> list[Ed25519PublicKey]:
+    """The Ed25519 public keys of a PEM file with one or more; ValueError when it holds anything else."""
+    end = b"-----END PUBLIC KEY-----\n"
+    keys = [load_pem_public_key(part + end) for part in pem.split(end)[:-1]]
+    found = [key for key in keys if isinstance(key, Ed25519PublicKey)]
+    if not found or len(found) != len(keys):
+        raise ValueError("cards are signed with Ed25519 keys only")
+    return found
 
 
 # --- COSE_Sign1 --------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
@@ -19,6 +20,7 @@ from agent.errors import WireError
 from agent.holding import Custody, advance
 from agent.ledger import Chain, Head, LedgerError, Sign, countersign, read
 from agent.transport.messages import Batch, CustodyBody, EpochHeader
+from provisioning.authority import write_private
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS custody (
@@ -71,6 +73,7 @@ class _Bag:
     conflicts: dict[Conflict, None] = field(default_factory=dict)
     damaged: str = ""
     heard_s: int = 0
+    told: int = -1
 
 
 class CustodyView:
@@ -140,6 +143,15 @@ class CustodyView:
         """The hub's signed word on that head, for the bag to keep."""
         head = self.head(device)
         return None if head is None else countersign(device, head, self._now_s(), certificate, sign)
+
+    def write_heads(self, folder: Path, certificate: x509.Certificate, sign: Sign) -> None:
+        """Leave each bag's countersigned head where the enrolment server finds it, when the ledger has grown."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for device, bag in self._bags.items():
+            number = bag.chain.head.number
+            if number > bag.told and (word := self.countersigned(device, certificate, sign)) is not None:
+                write_private(folder / f"{device}.head", word)
+                bag.told = number
 
     def rows(self) -> list[dict[str, Any]]:
         """One JSON-ready row a bag, conflicts and overdue bags first."""

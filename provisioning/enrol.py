@@ -31,13 +31,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import pkcs7
 
-from agent.badges import BadgeError, key_ring, newer, read_list
+from agent.badges import BadgeError, key_ring, newer, read_keys, read_list
 from agent.errors import HubError, ProvisioningError
 from agent.ledger import certified
 from agent.transport.identity import X509_V_FLAG_NO_CHECK_TIME, common_name
 from provisioning.authority import certificate_pem, key_pem, write_private
 from provisioning.issue import TokenFile
-from provisioning.office import read_card_keys
 
 ETC = Path("/etc/besace")
 EST = "/.well-known/est"
@@ -256,7 +255,7 @@ def _settings(folder: Path, address: Address) -> dict[str, Any]:
         settings: dict[str, Any] = json.loads(content)
         sealing, cards = str(settings["sealing_key"]).encode(), str(settings["cards"]).encode()
         serialization.load_pem_public_key(sealing)
-        read_card_keys(cards)
+        read_keys(cards)
         settings["broker"] = (str(settings["broker"][0]), int(settings["broker"][1]))
     except (ValueError, KeyError, TypeError, IndexError) as error:
         raise ProvisioningError(f"the hub's settings cannot be used: {error}\nNext: call the hub") from None
@@ -328,7 +327,7 @@ def renew(place: Place, *, now: dt.datetime, force: bool = False) -> bool:
 def _keep_revoked(place: Place, settings: dict[str, Any]) -> None:
     """Keep a newer list of revoked cards and the hub's word on our ledger; an older or forged list is left alone."""
     revoked, head = (base64.b64decode(settings.get(name) or "") for name in ("revoked", "ledger_head"))
-    ring = key_ring(read_card_keys((place.link / "cards.pem").read_bytes()))
+    ring = key_ring(read_keys((place.link / "cards.pem").read_bytes()))
     path = place.etc / "revoked.cose"
     with suppress(BadgeError):
         offered = read_list(revoked, ring)
@@ -370,7 +369,7 @@ def install_offline(place: Place, answer: bytes) -> None:
         authority = x509.load_pem_x509_certificates(given["authority"].encode())
         root, sealing, cards = (given[name].encode() for name in ("root", "sealing_key", "cards"))
         serialization.load_pem_public_key(sealing)
-        read_card_keys(cards)
+        read_keys(cards)
         enrolment, (host, port) = str(given["enrolment"]), given["broker"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ProvisioningError(f"this is no answer of besace-provision sign: {error}\nNext: sign again") from None

@@ -24,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.x509.oid import NameOID
 
+from agent.badges import read_keys
 from agent.errors import ProvisioningError
 from agent.transport import seal
 from provisioning import vault
@@ -71,7 +72,7 @@ class Office:
     @property
     def card_keys(self) -> list[Ed25519PublicKey]:
         """The public keys of cards."""
-        return read_card_keys((self.folder / "cards.pem").read_bytes())
+        return read_keys((self.folder / "cards.pem").read_bytes())
 
     def issuing(self, passphrase: str) -> Authority:
         """The issuing authority, its key opened."""
@@ -148,19 +149,6 @@ def new_sealing_key(office: Office, *, now: dt.datetime) -> None:
     write_private(office.hub / "sealing.pub", public)
     with office.journal.writing(now) as entry:
         entry.add("sealing_key", id=seal.key_id(key.public_key()).hex())
-
-
-def read_card_keys(pem: bytes) -> list[Ed25519PublicKey]:
-    """The Ed25519 public keys of a file with one or more of them; ProvisioningError when it holds anything else."""
-    end = b"-----END PUBLIC KEY-----\n"
-    try:
-        keys = [serialization.load_pem_public_key(part + end) for part in pem.split(end)[:-1]]
-    except ValueError as error:
-        raise ProvisioningError(f"no public keys of cards: {error}\nNext: besace-provision enrol again") from None
-    found = [key for key in keys if isinstance(key, Ed25519PublicKey)]
-    if not found or len(found) != len(keys):
-        raise ProvisioningError("cards are signed with Ed25519 keys only\nNext: besace-provision enrol again")
-    return found
 
 
 def _certificate(path: Path) -> x509.Certificate:

@@ -137,6 +137,19 @@ def test_the_hub_countersigns_what_it_has_whole():
     assert view.countersigned("sac-99", hub.certificate, hub.sign) is None
 
 
+def test_heads_are_left_for_the_enrolment_server_when_a_ledger_has_grown(tmp_path):
+    hub = make_identity("hub")
+    view = view_of(ENTRIES[:2])
+    view.write_heads(tmp_path, hub.certificate, hub.sign)
+    path = tmp_path / "sac-04.head"
+    first = path.read_bytes()
+    view.write_heads(tmp_path, hub.certificate, hub.sign)
+    assert path.read_bytes() == first
+    view.hear("sac-04", ENTRIES[2], T0)
+    view.write_heads(tmp_path, hub.certificate, hub.sign)
+    assert ledger.read_countersigned(path.read_bytes(), "sac-04", [AUTHORITY.certificate]).number == 2
+
+
 def test_entries_are_kept_in_the_hubs_own_commit():
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.executescript(SCHEMA)
