@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from driver_helpers import cuts, fed, gaps_of, samples_of, whole
+from driver_rig import cuts, fed, gaps_of, samples_of, whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ import contextlib
 from datetime import datetime
 
 import pytest
-from driver_helpers import samples_of, until
+from driver_rig import samples_of, until
 
 pytest.importorskip("bumble")
 

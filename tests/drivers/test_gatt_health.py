@@ -1,7 +1,7 @@
 """Blood pressure and thermometer values: bytes by hand from the service specifications."""
 
 import pytest
-from driver_helpers import fed
+from driver_rig import fed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

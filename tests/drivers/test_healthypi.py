@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import pytest
-from driver_helpers import cuts, fed, gaps_of, readings_of, samples_of, whole
+from driver_rig import cuts, fed, gaps_of, readings_of, samples_of, whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,7 +1,7 @@
 """Masimo ASCII 1: lines as the manual prints them."""
 
 import pytest
-from driver_helpers import cuts, fed, whole
+from driver_rig import cuts, fed, whole
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,7 +1,7 @@
 """Polar H10: PMD frames by hand."""
 
 import pytest
-from driver_helpers import gaps_of, samples_of
+from driver_rig import gaps_of, samples_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -1,7 +1,7 @@
 """The badge scanner: which lines count."""
 
 import pytest
-from driver_helpers import cuts, fed
+from driver_rig import cuts, fed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ import os
 import tty
 
 import pytest
-from driver_helpers import samples_of, until
+from driver_rig import samples_of, until
 
 from agent.drivers.catalogue import open_driver
 from agent.drivers.healthypi import HealthyPi4Decoder

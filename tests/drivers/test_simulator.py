@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from driver_helpers import samples_of, until
+from driver_rig import samples_of, until
 
 pytest.importorskip("bumble")
 

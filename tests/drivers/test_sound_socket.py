@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 import pytest
-from driver_helpers import samples_of, until
+from driver_rig import samples_of, until
 
 from agent.drivers.catalogue import open_driver
 from agent.drivers.decimate import decimate

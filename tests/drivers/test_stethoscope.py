@@ -4,7 +4,7 @@ import struct
 
 import numpy as np
 import pytest
-from driver_helpers import cuts, fed, gaps_of, samples_of
+from driver_rig import cuts, fed, gaps_of, samples_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
