@@ -20,6 +20,7 @@ BATTERY_LOW_MIN = 30
 DISK_UNFIT_BYTES = 64 << 20
 DISK_LOW_BYTES = 512 << 20
 BACKLOG_UNFIT_SHARE = 0.5
+BACKLOG_NOTE_BYTES = 64 << 10  # the desk's own entries of a day without network are no visit left behind
 
 
 class Part(Enum):
@@ -195,7 +196,7 @@ def judge_link(*, connected: bool) -> Finding:
 
 def judge_backlog(unsent_bytes: int, cap_bytes: int) -> Finding:
     """What is still on board wants a second scan; from half the room on the bag stays."""
-    if not unsent_bytes:
+    if unsent_bytes < min(BACKLOG_NOTE_BYTES, cap_bytes):
         return Finding(Part.BACKLOG, Level.OK)
     kib = str(-(-unsent_bytes // 1024))
     if unsent_bytes >= BACKLOG_UNFIT_SHARE * cap_bytes:

@@ -98,9 +98,11 @@ def anchor(source):
         (judge_link(connected=True), Level.OK, Why.GOOD),
         (judge_link(connected=False), Level.NOTE, Why.NO_HUB),
         (judge_backlog(0, 100), Level.OK, Why.GOOD),
-        (judge_backlog(1, 100), Level.CONFIRM, Why.BACKLOG),
-        (judge_backlog(49, 100), Level.CONFIRM, Why.BACKLOG),
-        (judge_backlog(50, 100), Level.UNFIT, Why.BACKLOG_HALF),
+        (judge_backlog((64 << 10) - 1, GB), Level.OK, Why.GOOD),
+        (judge_backlog(64 << 10, GB), Level.CONFIRM, Why.BACKLOG),
+        (judge_backlog(GB // 2 - 1, GB), Level.CONFIRM, Why.BACKLOG),
+        (judge_backlog(GB // 2, GB), Level.UNFIT, Why.BACKLOG_HALF),
+        (judge_backlog(100, 100), Level.UNFIT, Why.BACKLOG_HALF),
     ],
 )
 def test_judgements(finding, level, why):
