@@ -145,11 +145,14 @@ class Berry:
     async def run(self) -> None:
         """Notify for ever, whoever listens."""
         await self.peripheral.start()
+        loop = asyncio.get_running_loop()
+        due = loop.time()
         while True:
             data = bytes((0x88, self.sent // 4 & 0x7F, 7, 75, 98)) * 4
             if await self.peripheral.notify(self.value, data):
                 self.sent += 4
-            await asyncio.sleep(1 / self._hz)
+            due += 1 / self._hz
+            await asyncio.sleep(max(0.0, due - loop.time()))
 
 
 class Reader:

@@ -16,6 +16,7 @@ from agent.drivers.readings import Readings
 from agent.model import GapReason, Kind, NoValue, Signal, Stream
 
 FS_HZ = 60.0
+LOOK_EVERY = 12  # packets between looks at numbers that have not changed
 SIZE = 9
 REALTIME = 0x01
 TOP = 0x80
@@ -39,6 +40,7 @@ class ContecDecoder:
         self._buffer = bytearray()
         self._skipped = 0
         self._synced = False
+        self._numbers: tuple[int, ...] = ()
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -62,13 +64,16 @@ class ContecDecoder:
         at, end = 0, len(buffer)
         while end - at >= SIZE:
             packet = buffer[at : at + SIZE]
-            if packet[0] == REALTIME and all(byte & TOP for byte in packet[1:]):
+            if packet[0] == REALTIME and min(packet[1:]) >= TOP:
                 if self._skipped:
                     items += self._samples(pleth, t_ns) + self._damage()
                     pleth = []
                 status, wave, _, rate, spo2 = whole(packet)
                 pleth.append(wave & 0x7F)
-                items += self._numerics(status, wave, rate, spo2, t_ns)
+                numbers = status & (NO_FINGER | DROPPING | SEARCHING_LONG), wave & SEARCHING, rate, spo2
+                if numbers != self._numbers or self.counters.frames % LOOK_EVERY == 0:
+                    self._numbers = numbers
+                    items += self._numerics(*numbers, t_ns)
                 self.counters.frames += 1
                 self._synced = True
                 at += SIZE
@@ -125,5 +130,7 @@ def whole(packet: bytes | bytearray) -> list[int]:
 
     The pulse rate's is bit 3: left out, every rate above 127 a minute is wrong.
     """
-    tops = packet[1]
+    tops = packet[1] & 0x1F
+    if not tops:
+        return [byte - TOP for byte in packet[2:7]]
     return [byte & 0x7F | (tops >> place & 1) << 7 for place, byte in enumerate(packet[2:7])]
