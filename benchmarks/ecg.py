@@ -169,7 +169,7 @@ def robustness(clean: list[Record], reference: Score) -> list[str]:
     lines = ["| change | F1 | difference |", "|---|---|---|"]
     for gain in (0.1, 0.3, 5.0, -1.0):
         result = pooled([score(r, detect(gain * r.mv, r.fs_hz)) for r in clean])
-        label = "inverted" if gain < 0 else f"gain x {gain:g}"
+        label = "inverted" if gain < 0 else f"gain {gain:g}"
         lines.append(f"| {label} | {result.f1:.3f} | {result.f1 - reference.f1:+.3f} |")
     for fs_hz in (125, 250, 500, 1000):
         scores = []
@@ -242,8 +242,8 @@ def main() -> None:
         "# R-peak detectors, ECG filters, ECG quality",
         "",
         (
-            f"Written by `python -m benchmarks.ecg` on {len(clean)} records, channel {given.channel}; beats within 150 ms "
-            "(ANSI/AAMI EC57), nothing excluded unless said. Noise columns: F1 from 5:00 on, noise on in every other "
+            f"Written by `python -m benchmarks.ecg` on {len(clean)} records, channel {given.channel}; beats within "
+            "150 ms (ANSI/AAMI EC57), nothing excluded unless said. Noise columns: F1 from 5:00 on, noise on in every other "
             f"2 min, records {', '.join(sorted({r.name for rs in noisy.values() for r in rs}))}. Msps: million samples "
             "per CPU second over all signals; every peer gets the whole record at once, ours 10 s blocks."
         ),
@@ -252,7 +252,8 @@ def main() -> None:
         "",
         (
             "The network was trained on the 24 MIT-BIH records of the data folder (training/ecg.py), so on those the "
-            "first row flatters it; what it reaches on records it has not seen is in docs/decisions/0010-ecg-detector.md."
+            "first row flatters it; what it reaches on records it has not seen is in "
+            "docs/decisions/0010-ecg-detector.md."
         ),
         "",
         "## Streaming in 50 ms blocks",

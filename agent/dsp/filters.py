@@ -75,12 +75,12 @@ def band_slope(fs_hz: float, low_hz: float, high_hz: float) -> RunningFilter:
 class SpikeFilter:
     """Running median over 2k + 1 samples: pacing pulses up to 2 ms are gone, whichever samples they fall on.
 
-    k is a sample more than such a pulse fills, but the window stays below 14 ms (3 samples at least) for the QRS'
-    sake. Delay: k samples. It starts as if the first sample had always been there.
+    k is a sample more than such a pulse fills, but the window stays within 20 ms (3 samples at least) for the
+    QRS' sake. Delay: k samples. It starts as if the first sample had always been there.
     """
 
     def __init__(self, fs_hz: float, widest_s: float = 0.002) -> None:
-        self.delay = max(1, min(int(np.ceil(widest_s * fs_hz)) + 1, int(0.007 * fs_hz)))
+        self.delay = max(1, min(int(np.ceil(widest_s * fs_hz)) + 1, int(0.010 * fs_hz)))
         self._last: Floats | None = None
 
     def push(self, x: Floats) -> Floats:

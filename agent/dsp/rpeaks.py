@@ -15,6 +15,7 @@ from agent.dsp.stream import as_samples, check_rate
 from agent.model import Beat, Happening, NoValue, Rate, StageEvent
 
 OUT_OF_RANGE_MV = 1e4  # no front end gives ten volts: such a number, NaN and infinity are no samples
+DOUBT_ANY, DOUBT_STEADY, STEADY_SHARE = 0.12, 0.35, 0.9  # how unsure decisions may be, more in a steady rhythm
 LATEST_S = 0.55  # by when any beat is confirmed
 HELD_S = 0.05  # a longer run of no samples is a gap
 
@@ -75,7 +76,11 @@ class RPeakDetector:
             return Rate(None, NoValue.LEAD_OFF)
         if self._watch.saturated:
             return Rate(None, NoValue.SATURATED)
-        return self._rate.rate(self._next / self.fs_hz)
+        rate = self._rate.rate(self._next / self.fs_hz)
+        doubt = self._decision.doubt
+        if rate.bpm is not None and doubt > DOUBT_ANY and (doubt > DOUBT_STEADY or self._rate.steady() < STEADY_SHARE):
+            return Rate(None, NoValue.UNSURE)
+        return rate
 
     def push(self, block: ArrayLike) -> list[Beat]:
         """Take samples (n,) in mV; give the beats they confirm."""

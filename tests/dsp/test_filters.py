@@ -55,7 +55,7 @@ def test_filters_of_several_leads_are_those_of_each():
         np.testing.assert_array_equal(together[:, lead], low_pass(500.0, 40.0).push(x[:, lead]))
 
 
-@pytest.mark.parametrize(("fs_hz", "delay"), [(125, 1), (250, 1), (360, 2), (500, 2), (1000, 3), (2000, 5)])
+@pytest.mark.parametrize(("fs_hz", "delay"), [(125, 1), (250, 2), (360, 2), (500, 2), (1000, 3), (2000, 5)])
 def test_the_spike_filter_is_a_running_median(fs_hz, delay):
     x = RNG.normal(size=200)
     stage = SpikeFilter(fs_hz)

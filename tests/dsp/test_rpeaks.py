@@ -65,7 +65,8 @@ def test_qrs_of_015_mv_or_10_ms_is_not(fs_hz, amplitude_mv, width_s):
 def test_a_small_but_real_ecg_is_counted(fs_hz):  # the other side of the rule above: gain is free
     at = regular(75, 12)
     x = ecg(fs_hz, 12, at, amplitude_mv=0.12, t_mv=0.03, p_mv=0.01, shape="qrs", noise_mv=0.002)
-    assert caught(run(x, fs_hz)[0], at)[0] >= len(at) - 1
+    known = at[at > 2.0]  # before, how silent the line is cannot be said
+    assert caught(run(x, fs_hz)[0], known)[0] == len(known)
 
 
 @pytest.mark.parametrize("fs_hz", RATES)
@@ -233,11 +234,10 @@ def test_no_beat_out_of_silence_or_garbage(x):
 
 
 def test_empty_and_single_blocks():
+    assert RPeakDetector(360.0).finish() == []
     detector = RPeakDetector(360.0)
-    assert detector.finish() == []
     assert detector.push([]) == []
-    at = regular(75, 6)
-    x = ecg(360.0, 6, at)
+    x = ecg(360.0, 4, regular(75, 4))
     beats = [beat for sample in x for beat in detector.push([sample])]
     assert [b.index for b in beats] == [b.index for b in RPeakDetector(360.0).push(x)]
 
@@ -275,7 +275,8 @@ def test_first_beat_latency_and_place(fs_hz):
 @pytest.mark.parametrize("gain", [0.1, -1.0, 5.0])
 def test_gain_and_polarity_change_nothing(gain):
     x = ecg(250.0, 20, regular(90, 20), t_mv=0.3, p_mv=0.1, noise_mv=0.05) * 2.0
-    assert len(run(gain * x, 250.0)[0]) == len(run(x, 250.0)[0])
+    expected = [b.index for b in run(x, 250.0)[0] if b.time_s > 2]
+    assert [b.index for b in run(gain * x, 250.0)[0] if b.time_s > 2] == pytest.approx(expected, abs=5)
 
 
 def test_a_gap_moves_the_index_and_joins_at_rest():
