@@ -21,13 +21,13 @@ Ints = NDArray[np.int64]
 Complexes = NDArray[np.complex128]
 
 GRID_HZ: Final = 28.0  # the slope is looked at on a grid of at least this rate
-SLOPE_HZ: Final = (0.4, 3.0)
+SLOPE_HZ: Final = (0.35, 2.7)
 NOISE_HZ: Final = 9.0
 BANK_STEP_HZ: Final = 0.1  # the rates of the bank are multiples of about this
 BANK: Final = np.arange(5, 42, 3)  # 0.5 to 4.1 Hz
 BANK_WIDTH_HZ: Final = 0.26
 WING_S: Final = 0.15  # a candidate is the largest slope this far around
-LOOK_S: Final = 0.35  # what comes after a candidate and is waited for
+LOOK_S: Final = 0.28  # what comes after a candidate and is waited for
 HOP: Final = 8  # grid samples whose statistics are kept together
 LEVEL_S, NOW_S, PEAK_S, PERIOD_S = 12.0, 1.25, 1.5, 6.0
 PERIOD_HOPS: Final = 4  # the period is looked for this often
@@ -38,7 +38,7 @@ GOOD_HEIGHT: Final = 0.4
 SLIGHT_HEIGHT: Final = 0.1
 SOUND: Final = 1.85  # energy below which the phase is learned
 NEAR: Final = 0.1  # of a period: a beat of the rhythm this near a maximum of the slope is that maximum
-PHASE_MEMORY: Final = 0.06
+PHASE_MEMORY: Final = 0.04
 TINY: Final = 1e-30
 
 
@@ -129,7 +129,7 @@ class PulseFeatures:
         self._z_bank: Complexes = np.zeros((len(BANK), 2), dtype=np.complex128)
         self._rest: Floats = np.empty((2, 0))  # filtered samples that do not fill a grid sample
         self._last_y = 0.0
-        self._grid = 0  # grid samples made
+        self.grid = 0  # grid samples made
         self._done = 0  # of these, looked at for candidates
         self._from = 0  # grid index of the first sample kept
         self._u: Floats = np.empty(0)
@@ -170,12 +170,12 @@ class PulseFeatures:
         slope, high = y[:, : m * design.step].reshape(2, m, design.step)
         u = np.diff(slope[:, -1], prepend=self._last_y)
         self._last_y = float(slope[-1, -1])
-        turn = np.take(design.mixer, np.arange(self._grid, self._grid + m), axis=1, mode="wrap")
+        turn = np.take(design.mixer, np.arange(self.grid, self.grid + m), axis=1, mode="wrap")
         bank, self._z_bank = signal.lfilter(*design.narrow, u * turn, axis=1, zi=self._z_bank)
         self._u = np.concatenate((self._u, u))
         self._bank = np.concatenate((self._bank, bank), axis=1)
         self._open = np.concatenate((self._open, np.stack((u, np.square(high).mean(axis=1)))), axis=1)
-        self._grid += m
+        self.grid += m
 
     def _close_hops(self) -> None:
         """Bring what is known per hop up to the last full one."""
@@ -262,7 +262,7 @@ class PulseFeatures:
 
     def _look_for_candidates(self) -> Candidates:
         """Describe the slope's maxima and the rhythm's beats among the grid samples that are now ready."""
-        a, b = self._done - self._from, self._grid - self._look - self._from
+        a, b = self._done - self._from, self.grid - self._look - self._from
         if b <= a:
             return _NONE
         u, wing = self._u, self._wing

@@ -112,11 +112,7 @@ class PulsePath:
 
     def _weigh(self, c: Candidates) -> list[_Node]:
         s = self._set
-        noise = (
-            s.floor**2
-            + s.noise_weight * c.noise**2
-            + s.excess_weight * np.maximum(c.excess - s.excess_from, 0.0)
-        )
+        noise = s.floor**2 + s.noise_weight * c.noise**2 + s.excess_weight * np.maximum(c.excess - s.excess_from, 0.0)
         unsure = noise / (noise + s.unsure_at**2)
         height = np.clip(c.height, 0.02, s.height_limit)
         wide = s.spread**2 + noise
@@ -128,7 +124,11 @@ class PulsePath:
         evidence = np.clip(np.log(pulse) - other - s.bias, -s.evidence_limit, s.evidence_limit)
         regular = np.clip((c.regular - s.irregular) / (s.regular - s.irregular), 0.0, 1.0)
         rhythm = s.rhythm_evidence * (s.rhythm_least + (1.0 - s.rhythm_least) * regular)
-        evidence += (s.rhythm_clean + (1.0 - s.rhythm_clean) * unsure) * rhythm * (2.0 * np.exp(-np.square(c.phase / s.rhythm_spread)) - 1.0)
+        evidence += (
+            (s.rhythm_clean + (1.0 - s.rhythm_clean) * unsure)
+            * rhythm
+            * (2.0 * np.exp(-np.square(c.phase / s.rhythm_spread)) - 1.0)
+        )
         cost = (s.interval_clean + s.interval_noise * unsure) * (s.interval_least + (1.0 - s.interval_least) * regular)
         period = c.period_s * self._grid_hz
         columns = (c.at, evidence, cost, period, c.height, unsure, c.phase, c.regular, c.excess)

@@ -1,0 +1,71 @@
+"""Whether a pulse rate follows from the pulses of a window: right, or silent.
+
+An interval is trusted when both its pulses are ordinary ones in an ordinary stretch. Where nothing disturbed the wave
+lately, irregular intervals are a patient's own rhythm and count. After a disturbance they may as well be its traces:
+then only even ones do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from agent.model import NoValue, Rate
+
+MEMORY_S: Final = 20.0  # how long a disturbance is remembered
+LEAST: Final = 3  # trusted intervals for a rate
+SHARE: Final = 0.4  # of the window, trusted
+LONGEST_S: Final = 2.2  # an interval longer than this lacks a pulse
+LOUD, FAINT = 3.0, 0.25  # energy of the last second against the usual
+HIGHEST, LOWEST = 2.0, 0.25  # height against the usual
+UNSURE: Final = 0.5  # noise above which only the rhythm speaks for a pulse,
+IN_RHYTHM, REGULAR = 0.15, 0.7  # and then it must be this near its place, in a wave this regular
+DISTURBED_S: Final = 3.0
+UNEVEN: Final = 0.1  # spread of the intervals against their mean
+SKIPPED, SKIPS = 1.75, 0.25  # intervals this long against the median, at most this share of them
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A pulse that was told, and what spoke for it (see pulse_path.Found)."""
+
+    time_s: float
+    height: float
+    unsure: float
+    phase: float
+    regular: float
+    excess: float
+
+
+def rate_of(pulses: Sequence[Told], t0_s: float, t1_s: float) -> Rate:
+    """Return the rate of the window [t0_s, t1_s) of `pulses`, which reach MEMORY_S further back."""
+    table = np.array(
+        [(p.time_s, p.height, p.unsure, abs(p.phase), p.regular, p.excess) for p in pulses if p.time_s < t1_s]
+    ).reshape(-1, 6)
+    inside = table[:, 0] >= t0_s
+    if inside.sum() <= 1:
+        return Rate(None, NoValue.NO_BEATS)
+    time_s = table[:, 0]
+    interval = np.diff(time_s)
+    most = np.maximum(table[1:], table[:-1])
+    least = np.minimum(table[1:], table[:-1])
+    excess_most, excess_least = most[:, 5], least[:, 5]
+    disturbed = (excess_most > LOUD) | (excess_most < FAINT) | (interval > LONGEST_S)
+    ordinary = (
+        (excess_most < LOUD)
+        & (excess_least > FAINT)
+        & (interval < LONGEST_S)
+        & (most[:, 1] < HIGHEST)
+        & ((least[:, 1] > LOWEST) | (most[:, 2] < UNSURE))
+        & ((most[:, 2] < UNSURE) | ((most[:, 3] < IN_RHYTHM) & (least[:, 4] > REGULAR)))
+    )
+    trusted = interval[ordinary & inside[:-1]]
+    if trusted.size < LEAST or trusted.sum() < SHARE * (t1_s - t0_s):
+        return Rate(None, NoValue.MOTION if disturbed[inside[:-1]].any() else NoValue.POOR_SIGNAL)
+    recent = time_s[1:] >= t0_s - MEMORY_S
+    if interval[disturbed & recent].sum() > DISTURBED_S and trusted.std() > UNEVEN * trusted.mean():
+        return Rate(None, NoValue.UNSURE)
+    if np.mean(trusted > SKIPPED * np.median(trusted)) > SKIPS:
+        return Rate(None, NoValue.UNSURE)
+    return Rate(60.0 * trusted.size / float(trusted.sum()))
