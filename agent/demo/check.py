@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from agent.drivers.decimate import FACTOR, decimate
 from agent.drivers.simulated.samplelog import LoggedStream, read_log, read_readings
-from agent.errors import StateError
+from agent.errors import StateError, WireError
 from agent.model import Analysis, Gap, Reading, SampleBlock, Samples
 from agent.transport import wire
 from agent.transport.messages import Batch, VisitBody, VisitStep
@@ -51,6 +51,7 @@ class Stored:
     latest: dict[str, float | None] = field(default_factory=dict)
     latencies_ms: list[NDArray[np.float64]] = field(default_factory=list)
     repeated: int = 0
+    unreadable: int = 0
     spans_ns: list[tuple[int, int]] = field(default_factory=list)  # first to last row of each epoch with a visit
     closed_ns: int | None = None  # when the last visit was closed; None: it is open
 
@@ -128,7 +129,12 @@ def _read_epoch(stored: Stored, epoch: int, rows: Iterator[tuple[bytes, int | No
             raise StateError("the hub stored something that is no batch")
         if batch.visit is not None:
             times_ns.append(batch.t_us * 1000)
-        for item in reader.read(batch):
+        try:
+            items = reader.read(batch)
+        except WireError:  # what would describe it is missing: its samples cannot be told from lost ones
+            stored.unreadable += 1
+            continue
+        for item in items:
             if isinstance(item, Born):
                 stored.fs_hz[item.stream.name] = item.stream.fs_hz
             elif isinstance(item, SampleBlock):
