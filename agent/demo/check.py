@@ -139,7 +139,7 @@ def _read_epoch(stored: Stored, epoch: int, rows: Iterator[tuple[bytes, int | No
                 stored.fs_hz[item.stream.name] = item.stream.fs_hz
             elif isinstance(item, SampleBlock):
                 blocks[item.stream, batch.visit].append(item)
-                if ended_us is not None:
+                if ended_us is not None and item.stream in stored.fs_hz:
                     taken_us = item.t_ns / 1000 + np.arange(len(item.samples)) * 1e6 / stored.fs_hz[item.stream]
                     stored.latencies_ms.append((ended_us - taken_us) / 1000)
             elif isinstance(item, Gap):
@@ -235,7 +235,7 @@ def check(simulator_log: Path, hub_database: Path) -> tuple[Verdict, Stored]:
 
 def _check_stream(verdict: Verdict, name: str, logged: Produced, stored: Stored) -> None:
     produced, given = logged.values, logged.given
-    fs_hz = stored.fs_hz.get(name, 0.0)
+    fs_hz = stored.fs_hz.get(name, 1.0)
     stretches = stored.stretches.get(name, [])
     if not stretches:
         lost = int(np.count_nonzero(given))  # an instrument that nobody listened to loses nothing
