@@ -61,7 +61,8 @@ class BrokerFiles:
 def users(devices: Iterable[str], *, hub: str = "hub") -> str:
     """The list of users: each device reaches its own topics and no other's, and all come over MQTT with a certificate.
 
-    Without `allowed_connection_types` anybody on this machine could be a user, without a password, on the plain port.
+    Users have no passwords: NATS takes an empty one for them on a port that maps no certificates (seen with 2.15.1), so
+    `allowed_connection_types` shuts every port but MQTT's to them whatever else the configuration says.
     StateError for a name that is no device id, or the hub's own.
     """
     names = sorted(devices)

@@ -253,9 +253,14 @@ class Receiver:
             self._dirty.setdefault(device, set()).add(epoch)
 
     def dropped(self, pending: Pending) -> None:
-        """The disk refused it: it was never here, and comes again since nobody receipts it."""
+        """The disk refused it: it was never here, and comes again since nobody receipts it.
+
+        But headers are tried again: a bag sends them first, and what follows is worth nothing without them.
+        """
         self._in_commit = set()
         self.refused["commit"] += len(pending.keys)
+        self._pending.headers += pending.headers
+        self._pending.keys |= {(header.device, header.epoch, 0) for header in pending.headers}
 
     def tell_all(self, device: str) -> None:
         """Tell a bag its watermarks again: it has just connected, or this hub has."""

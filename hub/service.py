@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 from agent.errors import HubError, StateError
-from agent.supervisor import Backoff
+from agent.supervisor import Backoff, attempt, side_by_side
 from agent.transport import topics
 from agent.transport.messages import Order
 from agent.transport.uplink import Link
@@ -42,31 +42,25 @@ class Service:
 
     async def run(self) -> None:
         """Serve until cancelled, through any number of connections."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._commit_loop(), name="commit")
-            group.create_task(self._connect_loop(), name="connect")
+        await side_by_side(self._commit_loop(), self._connect_loop())
 
     async def _connect_loop(self) -> None:
         backoff = Backoff(first_s=0.2, longest_s=5.0)
         while True:
-            try:
-                async with self._connect_once() as link:
-                    await link.subscribe(topics.UP_FILTER, qos=0)
-                    log.info("broker=up")
-                    backoff.reset()
-                    for device in self._receiver.have:
-                        self._receiver.tell_all(device)
-                    self.connected.set()
-                    try:
-                        async with asyncio.TaskGroup() as group:
-                            group.create_task(self._speak(link), name="speak")
-                            group.create_task(self._listen(link), name="listen")
-                    except* HubError as errors:
-                        raise errors.exceptions[0] from None
-            except HubError as error:
-                log.warning("broker=down error=%r", str(error))
+            error = await attempt(self._connection(backoff))
+            log.warning("broker=down error=%r", str(error), exc_info=None if isinstance(error, HubError) else error)
             self.connected.clear()
             await asyncio.sleep(backoff.next_s())
+
+    async def _connection(self, backoff: Backoff) -> None:
+        async with self._connect_once() as link:
+            await link.subscribe(topics.UP_FILTER, qos=0)
+            log.info("broker=up")
+            backoff.reset()
+            for device in self._receiver.have:
+                self._receiver.tell_all(device)
+            self.connected.set()
+            await side_by_side(self._speak(link), self._listen(link))
 
     async def _listen(self, link: Link) -> None:
         async for topic, payload in link.messages():

@@ -1,11 +1,12 @@
 """Supervision: whatever happens inside one part, it starts again, and only its own cancellation ends it."""
 
 import asyncio
+import contextlib
 
 import pytest
 
 from agent.errors import InstrumentError, InstrumentReason
-from agent.supervisor import GOOD_AFTER_S, Backoff, Counters, supervise
+from agent.supervisor import GOOD_AFTER_S, Backoff, Counters, side_by_side, supervise
 
 
 class FakeTime:
@@ -121,14 +122,90 @@ def test_a_real_cancellation_ends_it_even_inside_the_part():
                 ended.set()
 
         task = asyncio.create_task(supervise("part", part))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
         assert ended.is_set()
 
     asyncio.run(main())
+
+
+def test_a_cancellation_that_was_swallowed_is_sent_again(monkeypatch):
+    """As asyncio.wait_for of Python 3.11 does when what it waits for is done in the same turn."""
+    monkeypatch.setattr("agent.supervisor.END_AGAIN_S", 0.01)
+
+    async def main():
+        swallowed = []
+
+        async def part():
+            while len(swallowed) < 3:
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    swallowed.append(1)
+            await asyncio.sleep(60)
+
+        task = asyncio.create_task(supervise("part", part))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return len(swallowed)
+
+    assert asyncio.run(main()) == 3
+
+
+def test_a_stray_cancelled_error_after_a_failed_task_group(monkeypatch):
+    """Python 3.11 leaves `cancelling()` raised after it: still no reason to end."""
+
+    def part(_):
+        async def once():
+            async def fails():
+                await asyncio.sleep(0)
+                raise ValueError
+
+            with contextlib.suppress(ExceptionGroup):
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(fails())
+            raise asyncio.CancelledError
+
+        return once
+
+    counters, _ = run(part, turns=4, monkeypatch=monkeypatch)
+    assert counters.last_error == "cancelled from inside"
+
+
+class TestSideBySide:
+    def test_the_first_failure_ends_the_others_and_is_raised(self):
+        ended = []
+
+        async def waits():
+            try:
+                await asyncio.sleep(60)
+            finally:
+                ended.append(True)
+
+        async def fails():
+            await asyncio.sleep(0)
+            raise ValueError("why")
+
+        with pytest.raises(ValueError, match="why"):
+            asyncio.run(side_by_side(waits(), fails(), waits()))
+        assert ended == [True, True]
+
+    def test_the_first_end_ends_the_others(self):
+        async def ends():
+            await asyncio.sleep(0)
+
+        asyncio.run(side_by_side(ends(), asyncio.sleep(60)))
+
+    def test_cancelled_from_inside_is_a_failure(self):
+        async def stray():
+            raise asyncio.CancelledError
+
+        with pytest.raises(RuntimeError, match="cancelled from inside"):
+            asyncio.run(side_by_side(stray(), asyncio.sleep(60)))
 
 
 def test_neighbours_do_not_notice():

@@ -13,7 +13,7 @@ import os
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from agent import __version__
 from agent.errors import HubError, StateError, WireError
 from agent.outbox import OutboxThread
-from agent.supervisor import Backoff
+from agent.supervisor import Backoff, attempt, side_by_side
 from agent.transport import seal, sequence, topics, wire
 from agent.transport.delivery import RESEND_AFTER_S, Delivery
 from agent.transport.epoch import Epoch, OutRow
@@ -211,19 +211,15 @@ class Uplink:
         loop = asyncio.get_running_loop()
         while True:
             began = loop.time()
-            try:
-                await self._connection()
-            except HubError as error:
-                if str(error) != self.state.last_error:
-                    log.warning("link=down error=%r", str(error))
-                self.state.last_error = str(error)
-            except Exception as error:  # a fault of ours on the way to the hub must not end what is stored
-                if str(error) != self.state.last_error:
-                    log.exception("link=failed")
-                self.state.last_error = str(error)
-            finally:
-                self.state.connected = False
-                self._hooks.changed()
+            error = await attempt(self._connection())
+            said = str(error or "the connection ended")
+            if said != self.state.last_error and isinstance(error, HubError):
+                log.warning("link=down error=%r", said)
+            elif said != self.state.last_error:  # a fault of ours on the way to the hub must not end what is stored
+                log.error("link=failed error=%r", said, exc_info=error)
+            self.state.last_error = said
+            self.state.connected = False
+            self._hooks.changed()
             if loop.time() - began > SILENCE_S:
                 backoff.reset()
             await asyncio.sleep(backoff.next_s())
@@ -252,7 +248,7 @@ class Uplink:
             self._hooks.changed()
             self._wake_backlog.set()
             try:
-                await _first_ends(
+                await side_by_side(
                     self._receive(link), self._send_live(link), self._send_backlog(link), self._watch(link, epoch)
                 )
             finally:
@@ -377,18 +373,3 @@ async def _wait(event: asyncio.Event, timeout_s: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             await event.wait()
-
-
-async def _first_ends(*parts: Awaitable[None]) -> None:
-    """Run parts side by side; when one ends or fails, end the others and raise what failed."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            for part in parts:
-                group.create_task(_must_not_end(part))
-    except* HubError as errors:
-        raise errors.exceptions[0] from None
-
-
-async def _must_not_end(part: Awaitable[None]) -> None:
-    await part
-    raise HubError("the connection ended")

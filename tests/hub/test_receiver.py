@@ -82,11 +82,18 @@ class TestTheRule:
             hub.take(LIVE, row)
         hub.dropped(hub.collect())
         assert hub.receipts() == []
-        hub.take(LIVE, rows[1])  # its header did not reach the disk
-        assert not hub.collect()
         for row in rows:
             hub.take(LIVE, row)
         commit(hub, store)
+        assert told(hub, epoch) == {epoch.id: (1, ())}
+
+    def test_no_row_is_on_disk_without_its_header(self, hub, store):
+        epoch = Bags().epoch()
+        hub.take(LIVE, epoch.header.payload)
+        hub.dropped(hub.collect())
+        hub.take(LIVE, epoch.row(batch(1)).payload)
+        pending = commit(hub, store)
+        assert (len(pending.headers), len(pending.rows)) == (1, 1)
         assert told(hub, epoch) == {epoch.id: (1, ())}
 
     def test_a_row_on_disk_is_receipted_again_and_not_stored_again(self, hub, store):
