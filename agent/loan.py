@@ -287,6 +287,8 @@ class Loan:
         self, row: custody.Row, badge: Badge | None, count: Count | None, detail: str, findings: tuple[str, ...]
     ) -> Said:
         before, after = self._talk, row.after or self.custody.state
+        if after is not before.state:
+            self._last.times.pop(Event.TESTED, None)  # a bag that has just drained is tested at once
         if after in custody.DURABLE:
             self._talk = _Talk(after, self._bag.now_ns())
         else:

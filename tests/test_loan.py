@@ -171,6 +171,22 @@ def test_an_unfit_bag_stays():
     run(story)
 
 
+def test_each_return_is_tested_at_once_and_an_unfit_bag_again_each_minute():
+    async def story():
+        desk = await Desk().lent()
+        for text in (POINT, SHEET["COMPLET"], SHEET["DESINFECTE"]):
+            await desk.scan(text, 10.5)
+        desk.bag.findings = (BROKEN,)
+        assert (await desk.wait(1)).say is Say.CHECKING
+        said = await desk.wait(1)
+        assert desk.sentence(said) == "Pas encore prêtable : tensiomètre en panne"
+        desk.bag.findings = ()
+        assert await desk.wait(58) is None
+        assert (await desk.wait(2)).say is Say.LENDABLE
+
+    run(story)
+
+
 def test_a_stranger_learns_since_when_but_not_who():
     async def story():
         desk = await Desk().lent()
