@@ -15,15 +15,16 @@ from agent.model import NoValue, Rate
 
 MEMORY_S: Final = 20.0  # how long a disturbance is remembered
 LEAST: Final = 3  # trusted intervals for a rate
-SHARE: Final = 0.4  # of the window, trusted
+SHARE: Final = 0.35  # of the window, trusted
 LONGEST_S: Final = 2.2  # an interval longer than this lacks a pulse
-LOUD, FAINT = 3.0, 0.25  # energy of the last second against the usual
-HIGHEST, LOWEST = 2.0, 0.25  # height against the usual
-UNSURE: Final = 0.5  # noise above which only the rhythm speaks for a pulse,
+LOUD, TOO_LOUD, FAINT = 3.0, 4.0, 0.25  # energy of the last second against the usual: disturbed, not trusted, gone
+HIGHEST, LOWEST = 2.0, 0.1  # height against the usual
+NOISY: Final = 0.5  # noise in which a low pulse may be an ordinary one
+UNSURE: Final = 0.6  # noise above which only the rhythm speaks for a pulse,
 IN_RHYTHM, REGULAR = 0.15, 0.7  # and then it must be this near its place, in a wave this regular
-DISTURBED_S: Final = 3.0
+DISTURBED_S: Final = 4.0
 UNEVEN: Final = 0.1  # spread of the intervals against their mean
-SKIPPED, SKIPS = 1.75, 0.25  # intervals this long against the median, at most this share of them
+SKIPPED, SKIPS = 1.75, 0.5  # intervals this long against the median, at most this share of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +54,23 @@ def rate_of(pulses: Sequence[Told], t0_s: float, t1_s: float) -> Rate:
     excess_most, excess_least = most[:, 5], least[:, 5]
     disturbed = (excess_most > LOUD) | (excess_most < FAINT) | (interval > LONGEST_S)
     ordinary = (
-        (excess_most < LOUD)
+        (excess_most < TOO_LOUD)
         & (excess_least > FAINT)
         & (interval < LONGEST_S)
         & (most[:, 1] < HIGHEST)
-        & ((least[:, 1] > LOWEST) | (most[:, 2] < UNSURE))
+        & ((least[:, 1] > LOWEST) | (most[:, 2] < NOISY))
         & ((most[:, 2] < UNSURE) | ((most[:, 3] < IN_RHYTHM) & (least[:, 4] > REGULAR)))
     )
     trusted = interval[ordinary & inside[:-1]]
     if trusted.size < LEAST or trusted.sum() < SHARE * (t1_s - t0_s):
         return Rate(None, NoValue.MOTION if disturbed[inside[:-1]].any() else NoValue.POOR_SIGNAL)
-    recent = time_s[1:] >= t0_s - MEMORY_S
-    if interval[disturbed & recent].sum() > DISTURBED_S and trusted.std() > UNEVEN * trusted.mean():
-        return Rate(None, NoValue.UNSURE)
+    recent = time_s[:-1] >= t0_s - MEMORY_S
+    every = interval[inside[:-1]]
     if np.mean(trusted > SKIPPED * np.median(trusted)) > SKIPS:
         return Rate(None, NoValue.UNSURE)
+    if interval[disturbed & recent].sum() > DISTURBED_S:
+        if trusted.std() > UNEVEN * trusted.mean():
+            return Rate(None, NoValue.UNSURE)
+    elif every.max() < LONGEST_S:
+        return Rate(60.0 * every.size / float(every.sum()))
     return Rate(60.0 * trusted.size / float(trusted.sum()))
