@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 
 def _load_radio(config: RadioConfig) -> "Radio":
     """In a thread: a radio stack takes long enough to import that the loop must not wait for it."""
+    if config.backend == "bumble":
+        from agent.drivers.simulated.radio import radio  # noqa: PLC0415 - demo and tests
+
+        return radio(config.transport)
     from agent.drivers.ble import Radio  # noqa: PLC0415 - bleak only where a radio is used
 
-    return Radio.bumble(config.transport) if config.backend == "bumble" else Radio.bluez()
+    return Radio.bluez()
 
 
 class Instruments:

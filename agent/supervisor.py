@@ -115,12 +115,13 @@ async def supervise(
         failure = await attempt(run()) or RuntimeError("ended without being asked")
         if loop.time() - began >= GOOD_AFTER_S:
             backoff.reset()
-        if str(failure) != counters.last_error:
+        said = str(failure) or type(failure).__name__
+        if said != counters.last_error:
             # An InstrumentError is foreseen (cable, radio); anything else is a fault of ours and keeps its traceback.
             foreseen = isinstance(failure, InstrumentError)
-            log.warning("part=%s failed=%r", name, str(failure), exc_info=None if foreseen else failure)
+            log.warning("part=%s failed=%r", name, said, exc_info=None if foreseen else failure)
         counters.failures += 1
-        counters.last_error = str(failure)
+        counters.last_error = said
         try:
             on_failure(failure)
         except Exception:  # who is told of a failure must not be another one

@@ -23,15 +23,17 @@ import numpy as np
 from bumble.core import UUID
 from bumble.gatt import Service
 
-from agent.drivers.ble import Radio
 from agent.drivers.catalogue import CATALOGUE, decoder_for, open_driver
 from agent.drivers.simulated import frames
 from agent.drivers.simulated.peripherals import HciServer, Link, Peripheral, about, notifying
+from agent.drivers.simulated.radio import radio as virtual_radio
 from agent.errors import InstrumentError
 from agent.model import InstrumentEvent, InstrumentState, SampleBlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from agent.drivers.ble import Radio
 
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks" / "drivers.md"
 BERRY_SERVICE = "49535343-FE7D-4AE5-8FA9-9FAFD205E455"
@@ -189,7 +191,7 @@ async def seven(seconds: float) -> dict[str, float]:
     """Seven oximeters at 20 notifications a second each."""
     link = Link()
     hci = HciServer(link)
-    radio = Radio.bumble(f"tcp-client:127.0.0.1:{await hci.start()}")
+    radio = virtual_radio(f"tcp-client:127.0.0.1:{await hci.start()}")
     addresses = [f"C0:00:00:00:00:{k:02X}" for k in range(1, 8)]
     berries = [Berry(link, address, 20) for address in addresses]
     readers = [Reader("berry-bm1000", address, radio) for address in addresses]
@@ -215,7 +217,7 @@ async def drops(cycles: int) -> dict[str, list[float]]:
     """A link dropped again and again: seconds until seen, until the next sample."""
     link = Link()
     hci = HciServer(link)
-    radio = Radio.bumble(f"tcp-client:127.0.0.1:{await hci.start()}")
+    radio = virtual_radio(f"tcp-client:127.0.0.1:{await hci.start()}")
     berry, reader = Berry(link, "C0:00:00:00:00:01", 25), Reader("berry-bm1000", "C0:00:00:00:00:01", radio)
     tasks = [asyncio.create_task(one.run()) for one in (berry, reader)]
     await reader.ready.wait()
@@ -236,7 +238,7 @@ async def silence() -> float:
     """Seconds until a radio stream that falls silent on a standing link is noticed."""
     link = Link()
     hci = HciServer(link)
-    radio = Radio.bumble(f"tcp-client:127.0.0.1:{await hci.start()}")
+    radio = virtual_radio(f"tcp-client:127.0.0.1:{await hci.start()}")
     berry, reader = Berry(link, "C0:00:00:00:00:01", 25), Reader("berry-bm1000", "C0:00:00:00:00:01", radio)
     tasks = [asyncio.create_task(one.run()) for one in (berry, reader)]
     await reader.ready.wait()

@@ -16,6 +16,7 @@ IO_MODULES = {
 ONE_IMPORTER = {
     "bleak": {"agent/drivers/ble.py"},
     "bleak_retry_connector": {"agent/drivers/ble.py"},
+    "dbus_fast": {"agent/drivers/pairing.py"},
     "serial": {"agent/drivers/serial_port.py"},
     "sounddevice": {"agent/drivers/audio.py"},
     "aiomqtt": {"agent/transport/uplink.py"},

@@ -7,7 +7,6 @@ every operation has a timeout, every stream a silence limit, and scanning and co
 import asyncio
 import contextlib
 import dataclasses
-import importlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -104,14 +103,6 @@ class Radio:
     def bluez(cls) -> Self:
         """The machine's own adapter."""
         return cls()
-
-    @classmethod
-    def bumble(cls, transport: str) -> Self:
-        """A virtual adapter reached over HCI, e.g. "tcp-client:127.0.0.1:9000" (demo and tests)."""
-        # Found by name: production code does not depend on the rig, which depends on this file.
-        rig = importlib.import_module("agent.drivers.simulated.radio")
-        host = rig.BumbleHost(transport)
-        return cls(host.scanner, host.client, close=host.close)
 
     async def close(self) -> None:
         """Stop looking out, let go of the adapter."""

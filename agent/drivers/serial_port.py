@@ -13,6 +13,7 @@ from agent.model import Instrument, InstrumentState, Stream
 
 READ_SIZE = 65536
 POLL_S = 0.25
+READ_EVERY_S = 0.04
 
 
 class SerialDriver:
@@ -96,6 +97,10 @@ class SerialDriver:
         fd = port.fileno()
         ended: asyncio.Future[str] = loop.create_future()
 
+        def again() -> None:
+            if not ended.done():
+                loop.add_reader(fd, readable)
+
         def readable() -> None:
             try:
                 data = os.read(fd, READ_SIZE)
@@ -111,6 +116,10 @@ class SerialDriver:
                 except Exception as error:  # noqa: BLE001 (a callback's error is nobody's: run() shall raise it)
                     loop.remove_reader(fd)
                     ended.set_exception(error)
+                    return
+                # The kernel keeps what comes meanwhile: waking for every few bytes costs more than it gives.
+                loop.remove_reader(fd)
+                loop.call_later(READ_EVERY_S, again)
             else:
                 loop.remove_reader(fd)
                 ended.set_result(why)
@@ -120,6 +129,7 @@ class SerialDriver:
         try:
             await announcer.watch(ended)
         finally:
+            ended.cancel()
             loop.remove_reader(fd)
             repeating.cancel()
             await asyncio.gather(repeating, return_exceptions=True)

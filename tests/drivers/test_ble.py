@@ -25,6 +25,7 @@ from agent.drivers.simulated.peripherals import (
     readable_and_writable,
     reading,
 )
+from agent.drivers.simulated.radio import radio as virtual_radio
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Gap, Instrument, InstrumentEvent, InstrumentState, Reading, SampleBlock
 
@@ -45,7 +46,7 @@ class Rig:
 
     async def __aenter__(self):
         self.port = await self.hci.start()
-        self.radio = Radio.bumble(f"tcp-client:127.0.0.1:{self.port}")
+        self.radio = virtual_radio(f"tcp-client:127.0.0.1:{self.port}")
         self.tasks = []
         return self
 
@@ -283,7 +284,7 @@ def test_another_instrument_at_the_address_is_unexpected():
 
 def test_no_adapter_is_stack_down():
     async def body(rig):
-        dead = Radio.bumble("tcp-client:127.0.0.1:1")
+        dead = virtual_radio("tcp-client:127.0.0.1:1")
         reasons = []
         for key, address in (("berry-bm1000", BERRY), ("and-ua651ble", CUFF)):
             _, task = rig.start(open_driver(key, address, radio=dead))

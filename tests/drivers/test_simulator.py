@@ -14,9 +14,9 @@ from driver_rig import samples_of, until
 pytest.importorskip("bumble")
 
 from agent.drivers import simulated
-from agent.drivers.ble import Radio
 from agent.drivers.catalogue import open_driver
 from agent.drivers.decimate import decimate
+from agent.drivers.simulated.radio import radio as virtual_radio
 from agent.drivers.simulated.samplelog import read_log, read_readings
 from agent.errors import InstrumentError
 from agent.model import Gap, InstrumentEvent, InstrumentState, Kind, Reading, SampleBlock, Scan
@@ -77,7 +77,7 @@ class Agent:
         self.errors = []
 
     async def __aenter__(self):
-        self.radio = Radio.bumble(simulated.transport(self.simulator.directory))
+        self.radio = virtual_radio(simulated.transport(self.simulator.directory))
         self.tasks = [asyncio.create_task(self.run(key)) for key in self.keys]
         return self
 
@@ -172,12 +172,12 @@ CLIENT = """
 import asyncio, sys
 from pathlib import Path
 from agent.drivers import simulated
-from agent.drivers.ble import Radio
+from agent.drivers.simulated.radio import radio as virtual_radio
 from agent.drivers.catalogue import open_driver
 from agent.model import SampleBlock
 
 async def main(directory):
-    radio = Radio.bumble(simulated.transport(directory))
+    radio = virtual_radio(simulated.transport(directory))
     streams = set()
     def sink(item):
         if isinstance(item, SampleBlock):

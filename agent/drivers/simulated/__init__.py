@@ -24,5 +24,5 @@ def where(directory: Path) -> dict[str, str]:
 
 
 def transport(directory: Path) -> str:
-    """The transport to give to Radio.bumble."""
+    """The transport to give to simulated.radio.radio."""
     return f"tcp-client:127.0.0.1:{(directory / 'hci.port').read_text().strip()}"

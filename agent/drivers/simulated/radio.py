@@ -23,6 +23,7 @@ from agent.drivers.ble import (
     BleakGATTService,
     BleakGATTServiceCollection,
     BLEDevice,
+    Radio,
 )
 
 HOST_ADDRESS = "F0:BE:5A:CE:00:01"
@@ -282,3 +283,9 @@ def uuid_text(uuid: Any) -> str:
     """A UUID in the 128-bit lower-case form that bleak uses."""
     text = str(uuid.to_hex_str("-")).lower()
     return text if "-" in text else f"0000{text}-0000-1000-8000-00805f9b34fb"
+
+
+def radio(transport: str) -> Radio:
+    """A Radio whose adapter is virtual, reached over HCI, e.g. "tcp-client:127.0.0.1:9000" (demo and tests)."""
+    host = BumbleHost(transport)
+    return Radio(host.scanner, host.client, close=host.close)
