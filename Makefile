@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check install bench clean
+.PHONY: demo test check install bench bench-ecg bench-pleth bench-stethoscope bench-drivers bench-wire bench-custody fuzz clean
 
 demo: .venv/demo
 	$(BIN)/besace demo
@@ -21,6 +21,34 @@ install: .venv/demo
 
 bench: .venv/dev
 	$(BIN)/python -m benchmarks.agent
+
+# Side by side with the peers, each set of peers in an environment of its own. BESACE_DATA names the recordings.
+bench-ecg: .venv/dev .venv-peers-ecg/done
+	$(BIN)/python -m benchmarks.ecg
+
+bench-pleth: .venv/dev .venv-peers-pleth/done
+	$(BIN)/python -m benchmarks.pleth
+
+bench-stethoscope: .venv/dev .venv-peers-stethoscope/done
+	$(BIN)/python -m benchmarks.stethoscope
+
+bench-wire: .venv/dev .venv-peers-wire/done
+	$(BIN)/python -m benchmarks.waveform
+
+bench-drivers: .venv/dev
+	$(BIN)/python -m benchmarks.drivers
+
+bench-custody: .venv/dev
+	$(BIN)/python -m benchmarks.custody
+
+fuzz: .venv/dev
+	$(BIN)/python -m benchmarks.fuzz_wire
+	$(BIN)/python -m benchmarks.fuzz_drivers
+
+.venv-peers-%/done: benchmarks/peers-%.txt
+	$(PYTHON) -m venv .venv-peers-$*
+	.venv-peers-$*/bin/pip --disable-pip-version-check --quiet install -r $<
+	@touch $@
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "besace needs Python 3.11 or later; $(PYTHON) is older. Next: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 2; }

@@ -26,14 +26,13 @@ from bumble.gatt import Service
 from agent.drivers.catalogue import CATALOGUE, decoder_for, open_driver
 from agent.drivers.simulated import frames
 from agent.drivers.simulated.peripherals import HciServer, Link, Peripheral, about, notifying
+from agent.drivers.ble import Radio
 from agent.drivers.simulated.radio import radio as virtual_radio
 from agent.errors import InstrumentError
 from agent.model import InstrumentEvent, InstrumentState, SampleBlock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from agent.drivers.ble import Radio
 
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks" / "drivers.md"
 BERRY_SERVICE = "49535343-FE7D-4AE5-8FA9-9FAFD205E455"
