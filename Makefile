@@ -22,18 +22,18 @@ install: .venv/demo
 bench: .venv/dev
 	$(BIN)/python -m benchmarks.agent
 
-# Side by side with the peers, each set of peers in an environment of its own. BESACE_DATA names the recordings.
-bench-ecg: .venv/dev .venv-peers-ecg/done
+# Side by side with the peers, each set in an environment of its own under build/. BESACE_DATA names the recordings.
+bench-ecg: .venv/dev
 	$(BIN)/python -m benchmarks.ecg
 
-bench-pleth: .venv/dev .venv-peers-pleth/done
+bench-pleth: .venv/dev
 	$(BIN)/python -m benchmarks.pleth
 
-bench-stethoscope: .venv/dev .venv-peers-stethoscope/done
+bench-stethoscope: .venv/dev
 	$(BIN)/python -m benchmarks.stethoscope
 
-bench-wire: .venv/dev .venv-peers-wire/done
-	$(BIN)/python -m benchmarks.waveform
+bench-wire: build/peers-wire/done
+	build/peers-wire/bin/python -m benchmarks.waveform
 
 bench-drivers: .venv/dev
 	$(BIN)/python -m benchmarks.drivers
@@ -45,9 +45,9 @@ fuzz: .venv/dev
 	$(BIN)/python -m benchmarks.fuzz_wire
 	$(BIN)/python -m benchmarks.fuzz_drivers
 
-.venv-peers-%/done: benchmarks/peers-%.txt
-	$(PYTHON) -m venv .venv-peers-$*
-	.venv-peers-$*/bin/pip --disable-pip-version-check --quiet install -r $<
+build/peers-wire/done: benchmarks/peers-wire.txt constraints.txt
+	$(PYTHON) -m venv build/peers-wire
+	build/peers-wire/bin/pip --disable-pip-version-check --quiet install -c constraints.txt -e . -r $<
 	@touch $@
 
 .venv/bin/python:
@@ -65,4 +65,4 @@ fuzz: .venv/dev
 	@touch $@ .venv/demo
 
 clean:
-	rm -rf .venv .venv-* build dist .mypy_cache .ruff_cache
+	rm -rf .venv build dist .mypy_cache .ruff_cache
