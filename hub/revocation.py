@@ -1,8 +1,9 @@
 """Revocation carried out: the broker's user list follows the authority's journal within a second.
 
 NATS knows no CRL. A revoked bag is taken off the user list: written beside, checked by `nats-server -t`, moved into
-place, SIGHUP. The server ends that bag's session and touches no other. For mosquitto the CRL is what counts; it is
-signed anew at half its life, long before it would lock everybody out, and the card list daily.
+place, SIGHUP. The server ends that bag's session and touches no other. For mosquitto the CRL is what counts, and a
+command that ends the session that is open (`kick`); the CRL is signed anew at half its life, long before it would
+lock everybody out, and the card list daily.
 """
 
 import logging
@@ -69,14 +70,27 @@ def _check(folder: Path, devices: Sequence[str]) -> None:
         raise StateError(f"the broker refuses the new user list: {done.stderr.strip()[-300:]}\nNext: see {folder}")
 
 
+def _run_kick(command: Sequence[str], name: str) -> None:
+    """Let the operator's command end a bag's open session; its name is the last argument."""
+    done = subprocess.run([*command, name], capture_output=True, text=True, check=False)  # noqa: S603 - the operator's
+    if done.returncode:
+        log.error("kick=failed bag=%s why=%r", name, (done.stderr or done.stdout).strip()[-300:])
+    else:
+        log.info("kick=done bag=%s", name)
+
+
 class Follower(threading.Thread):
     """Carries out the journal's revocations and enrolments while the enrolment server runs."""
 
-    def __init__(self, enrolment: Enrolment, cards: Ed25519PrivateKey, nats: Path | None) -> None:
+    def __init__(
+        self, enrolment: Enrolment, cards: Ed25519PrivateKey, nats: Path | None, kick: Sequence[str] = ()
+    ) -> None:
         super().__init__(name="revocation", daemon=True)
         self._enrolment = enrolment
         self._cards = cards
         self._nats = nats
+        self._kick = tuple(kick)
+        self._revoked: set[str] | None = None
         self._ending = threading.Event()
         self._seen = -1
 
@@ -100,14 +114,20 @@ class Follower(threading.Thread):
             waited_s += FOLLOW_S
 
     def follow(self) -> None:
-        """Bring the user list up to the journal, when the journal has grown."""
+        """Bring the brokers up to the journal, when the journal has grown."""
         journal = self._enrolment.office.folder / "journal.jsonl"
         size = journal.stat().st_size
-        if self._nats is None or size == self._seen:
+        if size == self._seen:
             return
-        if apply_users(self._nats, self._enrolment.office.journal.read().active_devices):
+        register = self._enrolment.office.journal.read()
+        if self._nats is not None and apply_users(self._nats, register.active_devices):
             log.info("broker_users=rewritten")
-        self._seen = size
+        revoked = {name for name, device in register.devices.items() if device.revoked_s is not None}
+        if self._kick and self._revoked is not None and revoked - self._revoked:
+            crl(self._enrolment.office, self._enrolment.issuing, now=self._enrolment.now())
+            for name in sorted(revoked - self._revoked):
+                _run_kick(self._kick, name)
+        self._revoked, self._seen = revoked, journal.stat().st_size
 
     def refresh_lists(self) -> None:
         """Sign the CRL anew at half its life and the card list when it is a day old; warn of what is near its end."""

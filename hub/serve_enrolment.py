@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import shlex
 import signal
 from pathlib import Path
 
@@ -23,6 +24,9 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument("--broker", required=True, metavar="HOST:PORT", help="where bags find the MQTT broker")
     parser.add_argument("--listen", default="0.0.0.0:8443", metavar="HOST:PORT")
     parser.add_argument("--nats", type=Path, help="the NATS server's folder, to keep its user list")
+    parser.add_argument(
+        "--kick", metavar="COMMAND", help="ends a bag's open session on a broker with a CRL; the bag's name is appended"
+    )
     parser.add_argument("--heads", type=Path, help="where besace-hub run leaves the ledgers' countersigned heads")
 
 
@@ -32,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     office = Office(args.authority)
     broker, listen = Address.parse(args.broker), Address.parse(args.listen)
     enrolment = Enrolment(office, office.issuing(passphrase), (broker.host, broker.port), args.heads)
-    follower = Follower(enrolment, office.cards(passphrase), args.nats)
+    follower = Follower(enrolment, office.cards(passphrase), args.nats, shlex.split(args.kick or ""))
     server = EnrolmentServer(enrolment, listen.host, listen.port)
     office.journal.read()  # a damaged journal is said now, not at the first bag
     follower.start()

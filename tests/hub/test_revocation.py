@@ -1,8 +1,12 @@
 """Revocation on a real broker: the revoked bag's live session ends, nobody else notices; topics stay apart."""
 
 import asyncio
+import os
 import shutil
+import signal
+import subprocess
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 
 import pytest
 from authority_office import NOW, PASSPHRASE, Hand, make_office
@@ -19,6 +23,7 @@ from hub.nats import BrokerFiles, NatsServer, binary, free_port, write_config
 from hub.revocation import Follower, apply_users
 from provisioning import issue, revoke
 from provisioning.authority import certificate_pem, key_pem
+from provisioning.office import utc_now as office_now
 
 try:
     binary()
@@ -184,3 +189,77 @@ def test_the_lists_are_signed_anew_before_they_end(here):
     assert signed.next_update_utc == NOW + revoke.dt.timedelta(days=46)
     assert len(signed) == 1
     assert signed.is_signature_valid(here.issuing_certificate.public_key())
+
+
+PLUGIN = next(Path("/usr/lib").glob("*/mosquitto_dynamic_security.so"), None)
+MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
+CONTROL = shutil.which("mosquitto_ctrl")
+
+
+@pytest.mark.skipif(
+    None in {PLUGIN, MOSQUITTO, CONTROL}, reason="mosquitto is not installed: its CRL and kick not tried"
+)
+def test_on_mosquitto_the_crl_and_a_kick_do_the_same(here, tmp_path):
+    """The session that is open ends by the operator's command; the CRL lets nobody in again."""
+    port, admin = free_port(), free_port()
+    dynsec, password = tmp_path / "dynsec.json", "admin-of-the-test"
+    control = [CONTROL, "-h", "127.0.0.1", "-p", str(admin), "-u", "admin", "-P", password, "dynsec"]
+    subprocess.run([CONTROL, "dynsec", "init", dynsec, "admin", password], check=True, capture_output=True)
+    revoke.crl(here, here.issuing(PASSPHRASE), now=office_now())
+    config = tmp_path / "mosquitto.conf"
+    config.write_text(
+        f"user root\npersistence false\nplugin {PLUGIN}\nplugin_opt_config_file {dynsec}\nallow_anonymous false\n"
+        f"listener {admin} 127.0.0.1\n"
+        f"listener {port} 127.0.0.1\ncafile {here.folder / 'authority.pem'}\ncertfile {here.hub / 'broker.pem'}\n"
+        f"keyfile {here.hub / 'broker.key'}\ncrlfile {here.hub / 'crl.pem'}\nrequire_certificate true\n"
+        "use_identity_as_username true\ntls_version tlsv1.3\n"
+    )
+    site = Site(here, tmp_path)
+    site.port = port
+    enrolment = Enrolment(here, here.issuing(PASSPHRASE), ("127.0.0.1", port), now=office_now)
+    follower = Follower(enrolment, here.cards(PASSPHRASE), None, [*control, "disableClient"])
+    broker = subprocess.Popen([MOSQUITTO, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def dyn(*command):
+        return subprocess.run([*control, *command], capture_output=True, text=True, check=False)
+
+    async def story():
+        async with asyncio.timeout(10):
+            while dyn("listClients").returncode:
+                await asyncio.sleep(0.05)
+        for name in ("sac-04", "sac-05"):
+            made = dyn("createClient", name, "-p", "unused-with-certificates")
+            assert made.returncode == 0, made.stderr
+        ended, other_ended = asyncio.Event(), asyncio.Event()
+        async with AsyncExitStack() as stack:
+            with suppress(HubError):
+                revoked = await stack.enter_async_context(site.connect("sac-04"))
+                other = await stack.enter_async_context(site.connect("sac-05"))
+                readers = [
+                    asyncio.create_task(collect(revoked, [], ended)),
+                    asyncio.create_task(collect(other, [], other_ended)),
+                ]
+                follower.follow()
+                assert not ended.is_set()
+                revoke.revoke_device(here, "sac-04", "stolen", now=office_now())
+                await asyncio.to_thread(follower.follow)
+                async with asyncio.timeout(ENDS_WITHIN_S):
+                    await ended.wait()
+                await asyncio.sleep(0.3)
+                assert not other_ended.is_set()
+                for reader in readers:
+                    reader.cancel()
+        broker.send_signal(signal.SIGHUP)  # read the CRL again
+        assert dyn("enableClient", "sac-04").returncode == 0  # now the CRL alone stands in the way
+        await asyncio.sleep(0.2)
+        async with site.connect("sac-05"):
+            pass
+        with pytest.raises(HubError):
+            async with site.connect("sac-04"):
+                pass
+
+    try:
+        asyncio.run(story())
+    finally:
+        broker.terminate()
+        broker.wait(10)
