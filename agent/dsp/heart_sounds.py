@@ -13,7 +13,7 @@ from agent.dsp.stream import as_samples, check_rate
 from agent.model import Floats, HeartSound, NoValue, Rate, StageEvent
 
 BANDS_BINS = ((1, 3), (3, 6), (6, 10), (10, 16))  # 16-47, 47-94, 94-156 and 156-250 Hz
-COMPRESSION = 0.35  # of power
+COMPRESSION = 0.5  # of power: amplitude
 KEPT = 375  # frames of envelope: 6 s
 FIRST = 160  # 2.6 s
 EVERY = 32  # a decision every half second
@@ -28,8 +28,8 @@ class HeartSounds:
 
     `push` gives the sounds found, in order, each once, decided twice a second and at most `delay_s` after they
     were heard; their time is the middle of the sound. `rate()` is the heart rate over the last 6 s, given from
-    3.1 s on, or None with the reason: STARTING, UNSURE (no clear period, or two estimates in a row disagree),
-    SILENT. When systole is as long as diastole (above about 110/min) S1 and S2 may be taken for each other.
+    3.1 s on, or None with the reason: STARTING, UNSURE (no clear period, or two estimates in a row
+    disagree), SILENT. When systole is as long as diastole (above about 110/min) S1 and S2 may be taken for each other.
     """
 
     _pending: Floats
