@@ -109,16 +109,17 @@ class ExactlyOnce(RuleBasedStateMachine):
 
     # --- the bag ---------------------------------------------------------------------------------------------------
 
-    @rule(send=st.booleans())
-    def seal(self, send: bool) -> None:
-        """A row is made; it may go live beside its commit."""
-        content = batch(len(self.made))
-        row = self.bag.epoch.row(content)
-        self.made[row.epoch, row.seq] = wire.encode(content)
-        self.bag.waiting.append(row)
-        if send:
-            self.bag.delivery.sent(row.epoch, row.seq, row.seq, self.now_s)
-            self.up.append((LIVE, row.payload))
+    @rule(sends=st.lists(st.booleans(), min_size=1, max_size=4))
+    def seal(self, sends: list[bool]) -> None:
+        """Rows are made; they may go live beside their commit."""
+        for send in sends:
+            content = batch(len(self.made))
+            row = self.bag.epoch.row(content)
+            self.made[row.epoch, row.seq] = wire.encode(content)
+            self.bag.waiting.append(row)
+            if send:
+                self.bag.delivery.sent(row.epoch, row.seq, row.seq, self.now_s)
+                self.up.append((LIVE, row.payload))
 
     @rule()
     def commit_bag(self) -> None:
@@ -286,7 +287,7 @@ class ExactlyOnce(RuleBasedStateMachine):
 
 
 STORM = settings(
-    max_examples=60, stateful_step_count=40, deadline=None,
+    max_examples=40, stateful_step_count=40, deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
 )  # fmt: skip
 
