@@ -243,9 +243,9 @@ def main() -> None:
         "",
         (
             f"Written by `python -m benchmarks.ecg` on {len(clean)} records, channel {given.channel}; beats within "
-            "150 ms (ANSI/AAMI EC57), nothing excluded unless said. Noise columns: F1 from 5:00 on, noise on in every other "
-            f"2 min, records {', '.join(sorted({r.name for rs in noisy.values() for r in rs}))}. Msps: million samples "
-            "per CPU second over all signals; every peer gets the whole record at once, ours 10 s blocks."
+            "150 ms (ANSI/AAMI EC57), nothing excluded unless said. Noise columns: F1 from 5:00 on, noise on in every "
+            f"other 2 min, records {', '.join(sorted({r.name for rs in noisy.values() for r in rs}))}. Msps: million "
+            "samples per CPU second over all signals; every peer gets the whole record at once, ours 10 s blocks."
         ),
         "",
         *comparison(rows, clean, noisy),

@@ -20,13 +20,13 @@ FS_HZ = 360.0
 TURN_S = 75  # noise is on for so long, then off
 NOISY = (
     (("em",), 12), (("em",), 6), (("em",), 0), (("ma",), 6), (("ma",), 0),
-    (("bw",), 0), (("bw",), 6), (("em", "ma"), 6),
+    (("bw",), 0), (("bw",), 3), (("bw",), 6), (("em", "ma"), 6),
 )  # fmt: skip
 MIXES = (("em",), ("ma",), ("bw",), ("em", "ma"), ("bw", "em"), ("bw", "ma"))
 RESAMPLED = ((125.0, 25, 72), (500.0, 25, 18), (250.0, 25, 36))
 PLAYED_HZ = (300.0, 360.0, 430.0)  # turned leads are also played slower and faster
 SYNTHETIC = 400
-WEIGHTS = {"vt": 2.0, "vf": 0.3}  # a fast rhythm taken for fibrillation is worse than the reverse
+WEIGHTS = {"vt": 4.0, "vf": 0.3}  # a fast rhythm taken for fibrillation is worse than the reverse
 
 
 @dataclass(frozen=True, slots=True, eq=False)

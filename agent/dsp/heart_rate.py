@@ -22,22 +22,27 @@ class HeartRate:
     def __init__(self) -> None:
         self._rr: deque[float] = deque(maxlen=KEPT)
         self._last: float | None = None
+        self._broken = False
 
     def beat(self, time_s: float) -> None:
         """Take an R-peak, in order of time."""
         if self._last is not None:
-            self._rr.append(time_s - self._last)
-            self._follow()
-        self._last = time_s
+            if not self._broken:
+                self._rr.append(time_s - self._last)
+                self._follow()
+            elif time_s - self._last > SILENCE_S:
+                self._rr.clear()
+        self._last, self._broken = time_s, False
 
     def interrupt(self) -> None:
-        """The signal was lost: the next beat's RR interval is unknown."""
-        self._last = None
+        """The signal was lost: the next beat's RR interval is unknown, and those before grow old."""
+        self._broken = True
 
     def reset(self) -> None:
         """Forget every beat."""
         self._rr.clear()
         self._last = None
+        self._broken = False
 
     def rate(self, now_s: float) -> Rate:
         """Return the rate at `now_s`, None with a reason when there is none."""
@@ -59,7 +64,8 @@ class HeartRate:
     def _follow(self) -> None:
         if len(self._rr) <= NEW_RATE:
             return
-        newest = list(self._rr)[-NEW_RATE:]
-        middle = sorted(newest)[NEW_RATE // 2]
-        if all(abs(rr / middle - 1) < AGREE for rr in newest) and abs(middle / self._interval() - 1) > AGREE:
-            self._rr = deque(newest, maxlen=KEPT)
+        low, middle, high = sorted((self._rr[-1], self._rr[-2], self._rr[-3]))
+        if abs(middle / self._rr[0] - 1) <= AGREE or high > (1 + AGREE) * middle or low < (1 - AGREE) * middle:
+            return
+        if abs(middle / self._interval() - 1) > AGREE:
+            self._rr = deque(list(self._rr)[-NEW_RATE:], maxlen=KEPT)

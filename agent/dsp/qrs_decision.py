@@ -15,7 +15,7 @@ in either way are flagged late.
 from collections import deque
 from dataclasses import dataclass
 from importlib import resources
-from math import exp, log, sqrt
+from math import exp, inf, log, sqrt
 from operator import attrgetter
 
 import numpy as np
@@ -37,6 +37,7 @@ LATE_LOG_ODDS = -1.5  # what a candidate must have to come back
 DOUBT_LOG_ODDS = 1.5  # a beat no surer than this waits
 DOUBT_S = 0.28  # so long for a better candidate: a P wave has its QRS within
 FIRST_BEATS = 4  # that there is a context to doubt in
+FAINT, DUE_RR = 2.5, 1.3  # a twelfth of a beat's size in both bands is not even weighed before a beat is due
 FIRST_RR_S = 0.8
 LONGEST_RR_S = 3.0
 SAME_SHAPE = 0.75  # correlation
@@ -62,7 +63,10 @@ class Network:
 
     def log_odds(self, static: Floats, dynamic: list[float]) -> float:
         """Return the log odds of one candidate."""
-        return float(self._out @ np.tanh(static + self._dynamic @ np.array(dynamic))) + self._out_bias
+        hidden = self._dynamic.dot(np.array(dynamic))
+        hidden += static
+        np.tanh(hidden, out=hidden)
+        return float(self._out.dot(hidden)) + self._out_bias
 
 
 class Shapes:
@@ -77,14 +81,14 @@ class Shapes:
 
     def compare(self, patch: Floats, log_a: float, beats: int) -> list[float]:
         """Return the correlations with both shapes, nearer first, then amplitude against it, its weight, its age."""
-        first, second = (self._unit @ patch).tolist()
+        first, second = self._unit.dot(patch).tolist()
         k = 0 if first >= second else 1
         age = min(beats - self._used[k], 20) / 20
         return [max(first, second), min(first, second), log_a - self._log_a[k], self._weight[k] / 8, age]
 
     def take(self, patch: Floats, log_a: float, beats: int) -> None:
         """Take a beat's patch into the shape it is like, or begin a new one."""
-        first, second = (self._unit @ patch).tolist()
+        first, second = self._unit.dot(patch).tolist()
         k = 0 if first >= second else 1
         if max(first, second) > SAME_SHAPE:
             rate = max(0.15, 1.0 / (self._weight[k] + 1.0))
@@ -95,7 +99,7 @@ class Shapes:
             k = 0 if self._used[0] <= self._used[1] else 1
             self._mean[k], self._log_a[k], self._weight[k] = patch, log_a, 1.0
         mean = self._mean[k]
-        self._unit[k] = mean / sqrt(float(mean @ mean))
+        np.multiply(mean, 1.0 / sqrt(float(mean.dot(mean))), out=self._unit[k])
         self._used[k] = beats
 
 
@@ -123,16 +127,19 @@ class Decision:
         """Forget everything."""
         self._beats = 0
         self._level_a = self._level_b = self._noise_a = self._noise_b = 0.0
+        self._faint_a = self._faint_b = -inf
         self._shapes = Shapes(SHAPE_POINTS)
         self._rr: deque[float] = deque((FIRST_RR_S,) * 4, maxlen=8)
         self._typical_rr = FIRST_RR_S
         self._spread = 0.0
+        self._weighed = 0
         self._sure = self.doubt = 0.5
         self.interrupt()
 
     def interrupt(self) -> None:
         """The signal was lost: no interval reaches across, nothing before it can come back."""
         self._last: Seen | None = None
+        self._due = 0.0
         self._before: Seen | None = None
         self._doubtful: Seen | None = None
         self._rejected: list[Seen] = []
@@ -145,7 +152,7 @@ class Decision:
         rows = zip(found.peak.tolist(), found.r.tolist(), found.log_a.tolist(), found.log_b.tolist(), strict=True)
         for i, (peak, r, a, b) in enumerate(rows):
             out += self.advance(peak)
-            if self._refractory(r):
+            if (a < self._faint_a and b < self._faint_b and r < self._due) or self._refractory(r):
                 continue
             seen = Seen(0.0, peak, r, a, b, found.patch[i])
             self._weigh(seen, i, static)
@@ -165,8 +172,10 @@ class Decision:
             else:
                 out.append(self._accept(seen, late=False))
             p = probability(seen.odds)
-            self._sure += 0.1 * (p - self._sure)
-            self.doubt += 0.1 * (4.0 * p * (1.0 - p) - self.doubt)
+            self._weighed += 1
+            rate = max(0.1, 1.0 / self._weighed)
+            self._sure += rate * (p - self._sure)
+            self.doubt += rate * (4.0 * p * (1.0 - p) - self.doubt)
             self._before = seen
         return out
 
@@ -220,6 +229,9 @@ class Decision:
             self._typical_rr = rr[len(rr) // 2]
             self._spread = sum(abs(log(self._rr[k] / self._typical_rr)) for k in (-1, -2, -3, -4)) / 4
         self._beats += 1
+        if self._beats >= FIRST_BEATS:
+            self._faint_a, self._faint_b = self._level_a - FAINT, self._level_b - FAINT
+        self._due = r + DUE_RR * self._typical_rr * self.fs_hz
         self._last = seen
         self._rejected = []
         self._rival = -LIMIT

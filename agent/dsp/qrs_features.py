@@ -171,31 +171,31 @@ class QrsFrontEnd:
         if not peaks.size:
             return None
         peaks += first
-        peaks = peaks[a[peaks] > LEAST_SLOPE_MV_PER_S**2]
-        window = a[peaks[:, None] + self._window]
+        peaks = peaks[a.take(peaks) > LEAST_SLOPE_MV_PER_S**2]
+        window = a.take(peaks[:, None] + self._window)
         peaks = peaks[window.argmax(axis=1) == self.confirm]
         return self._describe(peaks) if peaks.size else None
 
     def _describe(self, peaks: Ints) -> Candidates | None:
         _, slope, a, b = self._rows
         column = peaks[:, None]
-        height_a = a[peaks]
-        height_b = np.maximum(b[column + self._near].max(axis=1), FLOOR**2 * height_a)
+        height_a = a.take(peaks)
+        height_b = np.maximum(b.take(column + self._near).max(axis=1), FLOOR**2 * height_a)
         log_a, log_b = 0.5 * np.log(height_a), 0.5 * np.log(height_b)
         r, wide, size = self._locate(column)
         age = np.minimum((peaks + self._at - self._first) / self.fs_hz, 2.0)
         parts = [np.array((log_b - log_a, np.log(size + 1e-9) - log_a, np.log(wide), age)).T]
+        around, before = column + self._around, column + self._past
         for envelope, height in ((a, height_a), (b, height_b)):
-            near = envelope[column + self._around]
-            past = np.sort(envelope[column + self._past], axis=1)[:, _PAST_RANKS]
-            ratios = np.concatenate((near, past), axis=1) / height[:, None]
+            past = np.sort(envelope.take(before), axis=1)[:, _PAST_RANKS]
+            ratios = np.concatenate((envelope.take(around), past), axis=1) / height[:, None]
             parts.append(0.5 * np.log(np.clip(ratios, FLOOR**2, LOUDEST**2)))
         features = np.concatenate(parts, axis=1)
         past = features[:, 4 + len(_AROUND_S) : 4 + len(_AROUND_S) + len(_PAST_RANKS)]
         quiet = past[:, _QUARTER] - np.maximum(past[:, -1], 0.0)
         counted = (size > SMALLEST_MV) | ((quiet > SILENT) & (past[:, _QUARTER] < 1.0))
         keep = counted & (wide > NARROWEST_S + 1.05 / self.fs_hz)
-        patch = slope[column + self._patch]
+        patch = slope.take(column + self._patch)
         patch = patch / (np.sqrt((patch * patch).sum(axis=1)) + 1e-12)[:, None]
         found = Candidates(peaks + self._at, r + self._at, log_a, log_b, features, patch)
         return found if keep.all() else found.only(keep)
@@ -207,13 +207,13 @@ class QrsFrontEnd:
         mean of the stretch's two ends; an upward one is preferred by a fifth, as annotators do.
         """
         wave, slope = self._rows[:2]
-        energy = np.square(slope[column + self._energy]) + 1e-12
+        energy = np.square(slope.take(column + self._energy)) + 1e-12
         centre = column + np.rint((energy @ self._energy) / energy.sum(axis=1)).astype(np.int64)[:, None]
-        near = wave[centre + self._search] @ self._blur
+        near = wave.take(centre + self._search) @ self._blur
         off = near - (near[:, :1] + near[:, -1:]) / 2
         height = np.abs(off)
         wide = (height > 0.15 * height.max(axis=1, keepdims=True)).sum(axis=1) / self.fs_hz
         best = np.where(off > 0, UPWARD * off, height).argmax(axis=1)
         r = centre[:, 0] + best + (self._search[0] + len(self._search) // 2 - self._half - self._spikes.delay)
-        around = np.concatenate((near, wave[column + self._span]), axis=1)
+        around = np.concatenate((near, wave.take(column + self._span)), axis=1)
         return r, np.maximum(wide, 1.0 / self.fs_hz), around.max(axis=1) - around.min(axis=1)

@@ -17,6 +17,7 @@ from agent.model import Beat, Happening, NoValue, Rate, StageEvent
 OUT_OF_RANGE_MV = 1e4  # no front end gives ten volts: such a number, NaN and infinity are no samples
 DOUBT_ANY, DOUBT_STEADY, STEADY_SHARE = 0.12, 0.35, 0.9  # how unsure decisions may be, more in a steady rhythm
 LATEST_S = 0.55  # by when any beat is confirmed
+MOST_S = 30.0  # of samples taken at once
 HELD_S = 0.05  # a longer run of no samples is a gap
 
 
@@ -43,6 +44,7 @@ class RPeakDetector:
         self._decision = Decision(self.fs_hz, Network.shipped())
         self._rate = HeartRate()
         self._held_most = round(HELD_S * self.fs_hz)
+        self._most = round(MOST_S * self.fs_hz)
         self._silence = round(SILENCE_S * self.fs_hz)
         self._latest = round(LATEST_S * self.fs_hz)
         self.delay_s = self._front.delay_s
@@ -87,6 +89,8 @@ class RPeakDetector:
         x = as_samples(block)
         if not x.size:
             return []
+        if x.size > self._most:  # what is kept of a block stays small
+            return [beat for k in range(0, x.size, self._most) for beat in self.push(x[k : k + self._most])]
         if np.abs(x).max() < OUT_OF_RANGE_MV:  # false for NaN too
             return self._samples(x)
         beats: list[Beat] = []
@@ -119,6 +123,7 @@ class RPeakDetector:
         bridged = max(0, min(n, self._held_most - self._missing))
         self._missing += n
         beats = self._feed(np.full(bridged, self._held)) if bridged else []
+        self._watch_start += bridged  # the watch has not seen them
         self._next += n - bridged
         return beats
 
@@ -131,18 +136,16 @@ class RPeakDetector:
         beats: list[Beat] = []
         done = 0
         happened = self._watch.push(x)
-        if happened:
-            first = self._next - self._watch_start
-            base = self._watch_start
-            for at, what in happened:
-                self._tell(base + at, what)
-                if what is not Happening.PACING_SPIKE:  # the step to or from a limit is no beat: join on without it
-                    cut = max(done, at - first)
-                    beats += self._feed(x[done:cut])
-                    done = cut
-                    self._front.restart(self._next)
-                    self._decision.interrupt()
-                    self._rate.interrupt()
+        begun, base = self._next, self._watch_start
+        for at, what in happened:
+            self._tell(base + at, what)
+            if what is not Happening.PACING_SPIKE:  # the step to or from a limit is no beat: join on without it
+                cut = max(done, base + at - begun)
+                beats += self._feed(x[done:cut])
+                done = cut
+                self._front.restart(self._next)
+                self._decision.interrupt()
+                self._rate.interrupt()
         return beats + self._feed(x[done:])
 
     def _feed(self, x: Floats) -> list[Beat]:

@@ -3,7 +3,9 @@ import pytest
 
 from benchmarks.ecg_records import Record, gain_for, match, names, pooled, read, score, with_noise
 
-HEADER = "toy 2 360 4 0:0:0\ntoy.dat 212 200 11 1024 995 0 0 MLII\ntoy.dat 212 100(0)/mV 11 1024 5 0 0 V1\n# a comment\n"
+HEADER = (
+    "toy 2 360 4 0:0:0\ntoy.dat 212 200 11 1024 995 0 0 MLII\ntoy.dat 212 100(0)/mV 11 1024 5 0 0 V1\n# a comment\n"
+)
 # Two channels, four samples: pairs of 12-bit two's complement in three bytes.
 SAMPLES = bytes.fromhex("e33305 0003 00 ff0f 01 0000 08".replace(" ", ""))
 # N at 100, then SKIP of 70,000 to a V, a rhythm change with text, VF from 70,200 to 70,300, an end of file.

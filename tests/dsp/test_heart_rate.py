@@ -42,12 +42,15 @@ def test_no_number_has_a_reason():
     assert rate.rate(7.5).reason is NoValue.STARTING
 
 
-def test_an_interruption_is_no_interval():
+@pytest.mark.parametrize(("lost_s", "bpm"), [(1.3, 60), (97.3, None)])
+def test_an_interruption_is_no_interval_and_a_long_one_ends_the_rate(lost_s, bpm):
     rate = HeartRate()
     for t in (0.0, 1.0, 2.0, 3.0):
         rate.beat(t)
     rate.interrupt()
-    for t in (100.3, 101.3):
+    for t in (3 + lost_s, 4 + lost_s):
         rate.beat(t)
-    assert rate.rate(101.4).bpm == pytest.approx(60)
-    assert rate.steady() == pytest.approx(4 / 8)
+    assert rate.rate(4.2 + lost_s).bpm == (bpm and pytest.approx(bpm))
+    assert rate.steady() == pytest.approx((4 if bpm else 1) / 8)
+    rate.interrupt()
+    assert rate.rate(9.0 + lost_s).reason is NoValue.NO_BEATS  # nothing old is shown
