@@ -80,6 +80,10 @@ def test_user_groups_and_folders_are_made_under_a_root(tmp_path):
     assert pwd.getpwuid(0).pw_name == "root"  # the machine's own users were not touched
 
 
+def test_the_agent_can_read_the_boot_id_it_dates_everything_by():
+    assert "ProcSubset=pid" not in (SYSTEMD / "besace.service").read_text()
+
+
 def test_the_timer_counts_monotonic_time_only():
     text = (SYSTEMD / "besace-renew.timer").read_text()
     assert "OnCalendar" not in text
