@@ -179,4 +179,7 @@ def test_the_page_shows_every_state_and_no_markup_of_others():
     assert "&lt;script&gt;" in shown
     assert "Deux journaux de garde différents : a / b" in shown
     assert "20/11 07:13" in shown
+    whole = custody_page.document(rows, lambda s: datetime.fromtimestamp(s, UTC)).decode()
+    assert whole.startswith('<!doctype html><html lang="fr">')
+    assert shown in whole
     assert "Aucun sac connu" in custody_page.render([], lambda s: datetime.fromtimestamp(s, UTC))
