@@ -31,7 +31,7 @@ HEADINGS = ("Sac", "État", "Lieu ou soignant", "Depuis", "Retour prévu", "À s
 def document(rows: Sequence[Mapping[str, Any]], local: Callable[[int], datetime]) -> bytes:
     """The whole page; it reloads itself every 30 s."""
     return (
-        '<!doctype html><html lang="fr"><head><meta charset="utf-8"><title>Besace – la garde des sacs</title>'
+        '<!doctype html><html lang="fr"><head><meta charset="utf-8"><title>Besace : la garde des sacs</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="30">'
         '<link rel="stylesheet" href="/static/page.css"></head><body><main>'
         f"<h1>Garde des sacs</h1>{render(rows, local)}</main></body></html>\n"
