@@ -1,11 +1,13 @@
 """Stethoscope denoisers, ours and the peers, in one run: `python -m benchmarks.stethoscope`.
 
 Makes a virtual environment of its own for the peers (build/peers-stethoscope), scores every method on the same
-mixtures with tools/score_denoise.py of the data folder, and writes docs/benchmarks/stethoscope.md with spectrograms.
+mixtures with tools/score_denoise.py beside the data folder, and writes docs/benchmarks/stethoscope.md with
+spectrograms. The peers' lines are kept in build/ and not scored again: only ours changes.
 """
 
 import argparse
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +22,7 @@ import numpy as np
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("BESACE_DATA", ROOT.parent / "shared" / "data")).parent
 PEERS = ROOT / "build" / "peers-stethoscope"
+KEPT = ROOT / "build" / "stethoscope-peers.json"  # delete it to score the peers again
 REQUIREMENTS = ROOT / "benchmarks" / "peers-stethoscope.txt"
 PAGE = ROOT / "docs" / "benchmarks" / "stethoscope.md"
 Method = Callable[..., np.ndarray]
@@ -162,10 +165,10 @@ def load_scorer() -> ModuleType:
     return module
 
 
-def row(scorer: ModuleType, name: str, method: Method) -> tuple[str, dict]:
+def row(scorer: ModuleType, name: str, method: Method, snrs: tuple[int, ...]) -> tuple[str, dict]:
     """One line of the table and the summary behind it."""
     began = time.monotonic()
-    result = scorer.score(method)
+    result = scorer.score(method, snrs=snrs)
     summary = scorer.summary(result)
     latency = scorer.lookahead_ms(method)["total_ms"]
     pairs = scorer.score_pairs(method)
@@ -269,27 +272,38 @@ def by(summary: dict, key: str) -> str:
     )
 
 
-def run() -> None:
-    """Score everything and write the page; runs inside the peers' environment."""
-    scorer = load_scorer()
-    lines, missing = [], []
-    line, ours_summary = row(scorer, "**Besace**, causal, 32 ms blocks", scorer.Streaming(ours))
-    lines.append(line)
-    lines.append(row(scorer, "Besace without its weights", scorer.Streaming(fallback))[0])
+def peer_rows(scorer: ModuleType, snrs: tuple[int, ...], kept: Path) -> tuple[list[str], list[str]]:
+    """Give the peers' lines, and which peers could not be had; lines already in `kept` are not scored again."""
+    lines = json.loads(kept.read_text()) if kept.exists() else {}
+    missing = []
     for name, method in PEER_METHODS.items():
+        key = f"{name} {snrs}"
+        if key in lines:
+            continue
         try:
             method(0.01 * np.random.default_rng(0).standard_normal(8000), scorer.FS)
         except ImportError as error:
             missing.append(f"{name} ({error})")
             continue
-        lines.append(row(scorer, name, method)[0])
+        lines[key] = row(scorer, name, method, snrs)[0]
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(lines, indent=1))
+    return [lines[f"{name} {snrs}"] for name in PEER_METHODS if f"{name} {snrs}" in lines], missing
+
+
+def run(snrs: tuple[int, ...]) -> None:
+    """Score everything and write the page; runs inside the peers' environment."""
+    scorer = load_scorer()
+    peers, missing = peer_rows(scorer, snrs, KEPT)
+    first, ours_summary = row(scorer, "**Besace**, causal, 32 ms blocks", scorer.Streaming(ours), snrs)
+    lines = [first, row(scorer, "Besace without its weights", scorer.Streaming(fallback), snrs)[0], *peers]
     middle, slow = block_ms()
     PAGE.parent.mkdir(parents=True, exist_ok=True)
     images = spectrograms(scorer)
     page = f"""# Stethoscope
 
-Written by `python -m benchmarks.stethoscope`. Ours and the peers on the same 300 mixtures (9 hearts and 3 lungs, five
-noises, -5 to 15 dB, 4 kHz), scored by one scorer; gains are of SI-SDR in dB, mean and worst. None of the recordings
+Written by `python -m benchmarks.stethoscope`. Ours and the peers on the same {ours_summary["n"]} mixtures (9 hearts and
+3 lungs, five noises, {", ".join(map(str, snrs))} dB, 4 kHz), scored by one scorer; gains are of SI-SDR in dB, mean and worst. None of the recordings
 and noises scored here was trained on. Pairs: real noisy and clean recordings of the same heart (do no harm), mean and
 worst. Latency: measured by changing the future of the input.
 
@@ -322,10 +336,11 @@ clinical recordings whose times are known.
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stethoscope", description=__doc__)
     parser.add_argument("--peers", type=Path, default=PEERS, help="virtual environment of the peers, made when absent")
+    parser.add_argument("--snrs", type=int, nargs="+", default=[-5, 0, 5, 10, 15])
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.inside:
-        run()
+        run(tuple(given.snrs))
         return
     python = given.peers / "bin" / "python"
     if not python.exists():
@@ -333,7 +348,8 @@ def main() -> None:
         wanted = [line for line in REQUIREMENTS.read_text().splitlines() if line and not line.startswith("#")]
         for requirement in wanted:  # one by one: a peer that cannot be had is said, the others are measured
             subprocess.run([python, "-m", "pip", "install", "-q", requirement], check=False)
-    subprocess.run([python, "-m", "benchmarks.stethoscope", "--inside"], cwd=ROOT, check=True)
+    command = [python, "-m", "benchmarks.stethoscope", "--inside", "--snrs", *map(str, given.snrs)]
+    subprocess.run(command, cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":

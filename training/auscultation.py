@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=default, help="folder with physionet2016 and hls_cmds")
     parser.add_argument("--synthetic", action="store_true", help="use no recordings at all")
     parser.add_argument("--seed", type=int, default=20250101)
-    parser.add_argument("--steps", type=int, default=2200)
+    parser.add_argument("--steps", type=int, default=1400)
     parser.add_argument("--pool", type=int, default=900, help="synthetic hearts, lungs and half the noises")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     given = parser.parse_args()
