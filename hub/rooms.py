@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 from agent.display.board import Board, LinkState, VisitState
 from agent.display.views import card_of, spoken, view_of
@@ -30,6 +31,7 @@ class Epoch:
 
 
 WAITING = 64  # batches kept for a birth record that is still to come
+EPOCHS_KEPT = 32  # of one bag; older ones are forgotten, so that a bag that restarts all day does not fill the hub
 
 
 class Room:
@@ -45,6 +47,8 @@ class Room:
         self._streams: dict[str, Stream] = {}
         self._epochs: dict[bytes, Epoch] = {}
         self._shift_ns: dict[bytes, int] = {}
+        self._opened: tuple[bytes, int, int] = b"", 0, 0
+        self._closed: dict[bytes, None] = {}
 
     def _wall(self, t_ns: int) -> datetime:
         """A time of the hub's boot clock as local time of day: the hub's clock is kept by its operator."""
@@ -62,6 +66,8 @@ class Room:
     def hear(self, heard: Heard) -> None:
         """Show one batch that is on disk."""
         epoch = self._epochs.setdefault(heard.epoch, Epoch())
+        _keep_newest(self._epochs)
+        _keep_newest(self._shift_ns)
         # The bag's boot clock on ours: the fastest message yet says best how far they are apart.
         boot = heard.header.boot_id
         shift = self._now_ns() - heard.batch.t_us * 1000
@@ -103,12 +109,27 @@ class Room:
             self.board.describe([], cards=[card])
 
     def _visit(self, heard: Heard, body: VisitBody) -> None:
-        if body.step in {VisitStep.OPEN, VisitStep.RESUME} and heard.batch.visit is not None:
-            self.visit = Visit(heard.batch.visit, body.code, heard.batch.t_us * 1000)
+        """Follow the newest visit: an outage filled in tells of older ones, their ends perhaps first."""
+        visit = heard.batch.visit
+        if visit is None:
+            return
+        chain, number, t_us = heard.header.chain, heard.header.number, heard.batch.t_us
+        if body.step not in {VisitStep.OPEN, VisitStep.RESUME}:
+            self._closed[visit] = None
+            _keep_newest(self._closed)
+            if self.visit is not None and visit == self.visit.id:
+                self.board.visit(None, VisitState.SENT)
+                self.visit = None
+        elif visit not in self._closed and (chain != self._opened[0] or (number, t_us) >= self._opened[1:]):
+            self._opened = chain, number, t_us
+            self.visit = Visit(visit, body.code, t_us * 1000)
             self.board.visit(self.visit, VisitState.VISIT)
-        elif self.visit is not None and heard.batch.visit == self.visit.id:
-            self.board.visit(None, VisitState.SENT)
-            self.visit = None
+
+
+def _keep_newest(kept: dict[bytes, Any]) -> None:
+    """Forget what came first, beyond as many as are kept."""
+    while len(kept) > EPOCHS_KEPT:
+        del kept[next(iter(kept))]
 
 
 class Rooms:
