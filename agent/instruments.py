@@ -66,6 +66,7 @@ class Instruments:
                     supervise(wanted.key, self._runner(driver), counters=counters, on_failure=self._failed(wanted.key)),
                     name=f"instrument {wanted.key}",
                 )
+            await asyncio.get_running_loop().create_future()  # a bag without instruments still is a bag
 
     async def _radio_for(self, wanted: InstrumentConfig) -> "Radio | None":
         """The one radio of this bag, made when the first instrument needs it."""

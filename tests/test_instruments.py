@@ -89,6 +89,18 @@ def test_a_failing_instrument_is_tried_again():
     assert instruments.status()["unplugged"]["starts"] >= 2
 
 
+def test_a_bag_without_instruments_goes_on():
+    async def main():
+        instruments = Instruments([], RadioConfig(), sink=print, opened=print, now_ns=lambda: 7)
+        task = asyncio.create_task(instruments.run())
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+
+
 def test_states_are_kept_for_whoever_comes_later():
     instruments, _ = run_for(0.05, "steady")
     instruments.saw(InstrumentEvent("steady", 1, InstrumentState.MEASURING))
