@@ -303,9 +303,9 @@ def run(snrs: tuple[int, ...]) -> None:
     page = f"""# Stethoscope
 
 Written by `python -m benchmarks.stethoscope`. Ours and the peers on the same {ours_summary["n"]} mixtures (9 hearts and
-3 lungs, five noises, {", ".join(map(str, snrs))} dB, 4 kHz), scored by one scorer; gains are of SI-SDR in dB, mean and worst. None of the recordings
-and noises scored here was trained on. Pairs: real noisy and clean recordings of the same heart (do no harm), mean and
-worst. Latency: measured by changing the future of the input.
+3 lungs, five noises, {", ".join(map(str, snrs))} dB, 4 kHz), scored by one scorer; gains are of SI-SDR in dB, mean and
+worst. None of the recordings and noises scored here was trained on. Pairs: real noisy and clean recordings of the same
+heart (do no harm), mean and worst. Latency: measured by changing the future of the input.
 
 {HEAD}
 {chr(10).join(lines)}
