@@ -41,6 +41,7 @@ class PathSettings:
     interval_clean: float = 11.1
     interval_noise: float = 37.1
     interval_limit: float = 0.133
+    slow_gain: float = 1.5  # of a pulse over none, where the next one lies beyond the look-ahead
     missed: float = 1.03
     too_short: float = 0.217
     shortest_s: float = 0.27
@@ -72,6 +73,8 @@ class _Node:
 
 
 TOO_SHORT: Final = 0.42  # of a period
+SLOW: Final = 1.6  # a period this long against the look-ahead
+FASTEST: Final = 0.9  # of a period, where that is shorter than the shortest interval otherwise
 NEVER: Final = -1e9
 NOTHING: Final = -2  # before a node that no way leads to
 
@@ -143,13 +146,14 @@ class PulsePath:
         """Find the best way to `node`, which is or will be at `position` of the open nodes."""
         s = self._set
         at, period, price = node.at, node.period, node.interval_cost
+        shortest = min(self._shortest, FASTEST * period)
         best, before = (0.0, -1) if self._last is None else (NEVER, NOTHING)
         for k in range(position - 1, -2, -1):
             other = self._nodes[k] if k >= 0 else self._last
             if other is None:
                 break
             interval = at - other.at
-            if interval < self._shortest:
+            if interval < shortest:
                 continue
             q = interval / period - 1.0
             cost = price * (min(2.0 * q * q, s.interval_limit) if q < 0.0 else s.missed * min(q * q, s.interval_limit))
@@ -170,7 +174,7 @@ class PulsePath:
             while best > self._first:
                 best = nodes[best - self._first].before
             head = nodes.pop(0)
-            taken = best == self._first and head.score > NEVER / 2
+            taken = best == self._first and head.score > NEVER / 2 and not self._doubtful(head)
             self._first += 1
             if taken:
                 self._last = head
@@ -178,3 +182,9 @@ class PulsePath:
             if any(node.before == self._first - 1 if not taken else node.before < self._first - 1 for node in nodes):
                 for k, node in enumerate(nodes):
                     self._link(node, k)
+
+    def _doubtful(self, head: _Node) -> bool:
+        """Tell a candidate of a slow pulse that adds too little: nothing after it can speak against it in time."""
+        if self._nodes or self._last is None or head.period < SLOW * self._due_grid:
+            return False
+        return head.score - self._last.score < self._set.slow_gain
