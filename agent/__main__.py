@@ -44,6 +44,15 @@ def _parser() -> argparse.ArgumentParser:
     visit = commands.add_parser("visit", help="begin or end a visit on the running agent")
     visit.add_argument("step", choices=["new", "end"])
     visit.add_argument("--config", type=Path, default=CONFIG, help=f"default {CONFIG}")
+
+    scan = commands.add_parser("scan", help="give the running agent a card's text, as its scanner would")
+    scan.add_argument("text", help="BSC1:…")
+    scan.add_argument("--config", type=Path, default=CONFIG, help=f"default {CONFIG}")
+
+    ledger = commands.add_parser("ledger", help="the custody log")
+    ledger.add_argument("step", choices=["verify"])
+    ledger.add_argument("--config", type=Path, default=CONFIG, help=f"default {CONFIG}")
+    ledger.add_argument("--json", action="store_true", help="one JSON object")
     return parser
 
 
@@ -102,7 +111,30 @@ def _visit(args: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"run": _run, "demo": _demo, "status": _status, "visit": _visit}
+def _scan(args: argparse.Namespace) -> int:
+    from agent.config import load
+    from agent.custody_commands import scan
+
+    print(scan(load(args.config), args.text)["sentence"])
+    return 0
+
+
+def _ledger(args: argparse.Namespace) -> int:
+    from agent.config import load
+    from agent.custody_commands import verify
+    from agent.ledger import LedgerError
+
+    try:
+        found = verify(load(args.config))
+    except LedgerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    known = "no entry" if found["countersigned"] is None else f"entry {found['countersigned']}"
+    print(json.dumps(found) if args.json else f"{found['entries']} entries, whole; the hub vouches for {known}")
+    return 0
+
+
+_COMMANDS = {"run": _run, "demo": _demo, "status": _status, "visit": _visit, "scan": _scan, "ledger": _ledger}
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ import secrets
 import signal
 import time
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agent import __version__
 from agent.clock import BootClock, Clock, Source, system_anchor
@@ -24,6 +24,7 @@ from agent.instruments import Instruments
 from agent.model import (
     Analysis,
     ChainStage,
+    Gap,
     InstrumentEvent,
     Kind,
     Reading,
@@ -47,12 +48,17 @@ from agent.transport.records import RecordWriter
 from agent.transport.uplink import Broker, Hooks, Uplink, connect
 from agent.visit import Action, Event, State, VisitMachine
 
+if TYPE_CHECKING:
+    from agent.desk import Desk
+    from agent.loan import Said
+
 log = logging.getLogger(__name__)
 
 RESUME_WITHIN_S = 300.0
 WATCH_FORGOTTEN_S = 15.0
 LISTEN_FORGOTTEN_S = 120.0
 DRAIN_S = 5.0
+CARDS = "cards.pem"
 SPOT = {
     Kind.PRESSURE_SYSTOLIC, Kind.PRESSURE_DIASTOLIC, Kind.PRESSURE_MEAN, Kind.TEMPERATURE, Kind.GLUCOSE, Kind.WEIGHT,
 }  # fmt: skip
@@ -110,6 +116,10 @@ class Agent:
         )
         self._recorder.offer = self._uplink.offer
         self._recorder.committed = self._uplink.committed
+        self._spoke_ns: dict[str, int] = {}
+        self._unsent_bytes = 0
+        self._scans: asyncio.Queue[str] = asyncio.Queue(16)
+        self._desk = self._open_desk()
 
     # --- the life of the process ------------------------------------------------------------------------------
 
@@ -127,6 +137,8 @@ class Agent:
             "control": serve_control(self._config.bag.control_socket, self._verbs()),
             "watchdog": self._watchdog(),
         }
+        if self._desk is not None:
+            tasks |= {"desk": self._desk.run(), "scans": self._scanned(self._desk), "backlog": self._count_backlog()}
         if self._config.page.enabled:
             tasks["page"] = self._page()
         running = [loop.create_task(part, name=name) for name, part in tasks.items()]
@@ -206,11 +218,15 @@ class Agent:
         if isinstance(item, SampleBlock) and not self._wanted(item):
             return
         self._tally.count(item)
+        if isinstance(item, Scan):
+            if not self._scans.full():
+                self._scans.put_nowait(item.text)
+            return
+        key = item.stream.partition(".")[0] if isinstance(item, SampleBlock | Gap) else item.instrument
+        self._spoke_ns[key] = self._clock.now_ns()
         if isinstance(item, SampleBlock):
             self._signals.take(item)
             self._recorder.add([item])
-            return
-        if isinstance(item, Scan):
             return
         self.board.feed(item)
         self._recorder.add([item])
@@ -229,6 +245,51 @@ class Agent:
         if isinstance(shown, Analysis):
             self._recorder.add([shown])
             self._tally.analysed(shown, self._signals.signal(shown.stream).value)
+
+    # --- the loan desk ------------------------------------------------------------------------------------------
+
+    def _open_desk(self) -> "Desk | None":
+        """The desk of a bag that was enrolled with cards' keys; a demonstration has none."""
+        keys = self._config.hub.ca.parent
+        if not (keys / CARDS).exists():
+            return None
+        from agent.desk import Desk, Sources, Terms  # noqa: PLC0415 - only a bag with a desk pays for it
+        from agent.inventory import Part  # noqa: PLC0415
+
+        parts = tuple(Part(p.tag, p.name, p.essential, p.instrument or None) for p in self._config.part)
+        sources = Sources(
+            in_visit=lambda: self._recorder.visit is not None,
+            connected=lambda: self._uplink.state.connected,
+            unreceipted=self._delivery.unreceipted,
+            unsent_bytes=lambda: self._unsent_bytes if self._delivery.unreceipted() else 0,
+            disk_error=lambda: self._recorder.disk_error,
+            states=lambda: {e.instrument: e.state for e in self._instruments.states() if e.state is not None},
+            seen_s=lambda: {key: (self._clock.now_ns() - t_ns) / 1e9 for key, t_ns in self._spoke_ns.items()},
+            store=self._recorder.act,
+            begin_epoch=self._recorder.begin_epoch,
+            said=self._said,
+        )
+        terms = Terms(
+            self._config.bag.name, self._config.bag.state_dir, parts, self._config.loan.due, demo=self._config.bag.demo
+        )
+        entries = self._outbox.now(self._outbox.box.ledger)
+        return Desk(
+            sources=sources, terms=terms, clock=self._clock, identity=self._identity, keys=keys, entries=entries
+        )
+
+    async def _scanned(self, desk: "Desk") -> None:
+        while True:
+            await desk.scan(await self._scans.get())
+
+    async def _count_backlog(self) -> None:
+        while True:
+            self._unsent_bytes = (await self._outbox.call(self._outbox.box.counts)).payload_bytes
+            await asyncio.sleep(10)
+
+    def _said(self, said: "Said", sentence: str) -> None:
+        """What the desk says goes to the log here, to the page and the light window where there is one."""
+        log.info("desk=%s", said.say.value)
+        del sentence  # no names in a log
 
     # --- the visit ----------------------------------------------------------------------------------------------
 
@@ -322,7 +383,13 @@ class Agent:
             await self.end_visit()
             return {}
 
-        return {"status": status, "new_visit": new_visit, "end_visit": end_visit}
+        async def scan(asked: dict[str, Any]) -> dict[str, Any]:
+            if self._desk is None:
+                raise StateError("this bag has no loan desk\nNext: besace-provision enrol")
+            said, sentence = await self._desk.scan(str(asked.get("text", "")))
+            return {"say": said.say.value, "sentence": sentence, "custody": said.custody.state.value}
+
+        return {"status": status, "new_visit": new_visit, "end_visit": end_visit, "scan": scan}
 
     def status(self) -> dict[str, Any]:
         """What `besace status` prints."""
@@ -341,6 +408,8 @@ class Agent:
             "wire_bytes_down": self._uplink.state.wire_down,
             "refused": self._uplink.state.refused,
             "disk_error": self._recorder.disk_error,
+            "custody": self._desk.loan.state.value if self._desk else None,
+            "desk": self._desk.sentence if self._desk else None,
             **dict(self._tally),
             "instruments": self._instruments.status(),
             **resources(),

@@ -1,5 +1,6 @@
 """Configuration: one TOML file into frozen dataclasses; every fault is found and said at once."""
 
+import re
 import tomllib
 import types
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
@@ -72,6 +73,26 @@ class InstrumentConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LoanConfig:
+    """The loan desk: the hour at which a bag is due back, local time."""
+
+    due: str = "19:00"
+
+
+@dataclass(frozen=True, slots=True)
+class PartConfig:
+    """Something that belongs to this bag and is counted at check-in; `tag` is on its label, at most 12 characters.
+
+    `instrument` is its key in the catalogue, for parts that can be seen without being counted.
+    """
+
+    tag: str
+    name: str
+    essential: bool = True
+    instrument: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole file."""
 
@@ -80,7 +101,9 @@ class Config:
     page: PageConfig = field(default_factory=PageConfig)
     radio: RadioConfig = field(default_factory=RadioConfig)
     pace: PaceConfig = field(default_factory=PaceConfig)
+    loan: LoanConfig = field(default_factory=LoanConfig)
     instrument: tuple[InstrumentConfig, ...] = ()
+    part: tuple[PartConfig, ...] = ()
 
 
 _WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
@@ -139,6 +162,11 @@ def _sense(config: Config) -> list[str]:
     for name, seconds in (("pace.batch_s", config.pace.batch_s), ("pace.watched_s", config.pace.watched_s)):
         if not 0.05 <= seconds <= 10:
             faults.append(f"{name}: is {seconds}, must be 0.05 to 10 seconds")
+    if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", config.loan.due):
+        faults.append(f"loan.due: is {config.loan.due!r}, must be an hour such as 19:00")
+    tags = [part.tag for part in config.part]
+    faults.extend(f"part: {tag!r} is listed twice" for tag in sorted({t for t in tags if tags.count(t) > 1}))
+    faults.extend(f"part: {tag!r} must have 1 to 12 characters" for tag in tags if not 0 < len(tag) <= 12)
     keys = [instrument.key for instrument in config.instrument]
     faults.extend(f"instrument: {key!r} is listed twice" for key in sorted({k for k in keys if keys.count(k) > 1}))
     return faults

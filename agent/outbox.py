@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from agent import ledger
 from agent.errors import StateError
 from agent.transport.epoch import OutRow
 from agent.transport.messages import EpochReceipt, PreviousEpoch
@@ -33,7 +34,7 @@ CREATE TABLE IF NOT EXISTS rows (place INTEGER PRIMARY KEY, payload BLOB NOT NUL
 CREATE TABLE IF NOT EXISTS epochs
   (no INTEGER PRIMARY KEY, epoch BLOB NOT NULL UNIQUE, committed INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
-"""
+"""  # and the custody log, ledger.SCHEMA
 
 
 class Lock:
@@ -83,7 +84,7 @@ class Outbox:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
+            self._db.executescript(_SCHEMA + ledger.SCHEMA)
             self._db.execute("INSERT OR IGNORE INTO kept VALUES (?, ?)", (_CHAIN, os.urandom(CHAIN_BYTES)))
             self._numbers = self._read_numbers()
         except sqlite3.Error as error:
@@ -129,19 +130,20 @@ class Outbox:
         receipts: Sequence[EpochReceipt] = (),
         keep: Mapping[str, bytes | None] | None = None,
         done: Sequence[bytes] = (),
+        entries: Sequence[ledger.Entry] = (),
     ) -> None:
-        """One transaction: rows in, receipted rows out, small values kept (None forgets), done epochs forgotten.
+        """One transaction: rows and custody entries in, receipted rows out, small values kept, done epochs forgotten.
 
         StateError when the disk refuses: then nothing of it happened, but receipted rows leave all the same where
         they can, since on a full disk nothing new comes in before something went out.
         """
         try:
             with self._said("written"):
-                self._transaction(rows, receipts, keep or {}, done)
+                self._transaction(rows, receipts, keep or {}, done, entries)
         except StateError:
             if rows and (receipts or done):
                 with suppress(sqlite3.Error):
-                    self._transaction((), receipts, {}, done)
+                    self._transaction((), receipts, {}, done, ())
             raise
 
     def _transaction(
@@ -150,9 +152,12 @@ class Outbox:
         receipts: Sequence[EpochReceipt],
         keep: Mapping[str, bytes | None],
         done: Sequence[bytes],
+        entries: Sequence[ledger.Entry],
     ) -> None:
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            for entry in entries:
+                ledger.append(self._db, entry)
             for row in rows:
                 number = self._number(row.epoch)
                 self._db.execute("INSERT INTO rows VALUES (?, ?)", (number << _SEQ_BITS | row.seq, row.payload))
@@ -238,6 +243,11 @@ class Outbox:
             if not rows:
                 raise
         return rows
+
+    def ledger(self) -> list[bytes]:
+        """The custody log, from its first entry."""
+        with self._said("read"):
+            return ledger.stored(self._db)
 
     def kept(self, name: str) -> bytes | None:
         """A small value that survives a power loss."""

@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
+from agent import ledger
 from agent.clock import Clock, system_anchor
 from agent.errors import StateError
 from agent.model import Analysis, ChainStage, Gap, Instrument, InstrumentEvent, Reading, SampleBlock, Stream, Visit
@@ -16,7 +17,7 @@ from agent.outbox import OutboxThread
 from agent.transport.delivery import Delivery
 from agent.transport.epoch import Epoch, OutRow
 from agent.transport.identity import Identity
-from agent.transport.messages import EpochReason, EpochReceipt, PreviousEpoch, VisitBody, VisitStep
+from agent.transport.messages import CustodyBody, EpochReason, EpochReceipt, PreviousEpoch, VisitBody, VisitStep
 from agent.transport.records import RecordWriter
 
 log = logging.getLogger(__name__)
@@ -24,6 +25,7 @@ log = logging.getLogger(__name__)
 Item = SampleBlock | Gap | Reading | InstrumentEvent | Analysis
 VISIT_KEPT = "visit"
 SEEN_KEPT = "visit_seen"
+ACT_AGAIN_S = 1.0
 EPOCH_NS = 12 * 3600 * 1_000_000_000
 EPOCH_ROWS = 1 << 31
 
@@ -52,6 +54,7 @@ class Recorder:
         self._done: list[bytes] = []
         self._keep: dict[str, bytes | None] = {}
         self._uncommitted: list[OutRow] = []
+        self._entries: list[ledger.Entry] = []
         self._committing = asyncio.Lock()
         self.disk_error = ""
         self.too_old = 0
@@ -95,6 +98,22 @@ class Recorder:
         # Promised to be on disk in one transaction with the header that says so.
         self.epoch = self._begin(reason, PreviousEpoch(self.epoch.id, self.epoch.last))
         await self._commit()
+
+    async def act(self, entry: ledger.Entry) -> None:
+        """Store a custody entry and its sealed row in one transaction; return when they are on disk.
+
+        Its row is sent only from there (as backlog): a step that a power cut takes back was never told to anybody.
+        Without a visit: the custody log knows none. A disk that refuses is tried again each second.
+        """
+        self._seal()
+        now_ns = self._clock.now_ns()
+        self._writer.bag(CustodyBody(entry.data), now_ns)
+        self._uncommitted += [self.epoch.row(batch) for batch in self._writer.cut(now_ns, None)]
+        self._entries.append(entry)
+        await self._commit()
+        while entry in self._entries:
+            await asyncio.sleep(ACT_AGAIN_S)
+            await self._commit()
 
     # --- what is taken ---------------------------------------------------------------------------------------
 
@@ -177,11 +196,12 @@ class Recorder:
         """
         async with self._committing:
             rows, receipts, keep, done = self._uncommitted, self._receipts, self._keep, self._done
+            entries = tuple(self._entries)
             if not rows and not receipts and not keep and not done:
                 return
             self._uncommitted, self._receipts, self._keep, self._done = [], [], {}, []
             try:
-                await self._outbox.call(self._outbox.box.commit, rows, receipts, keep, done)
+                await self._outbox.call(self._outbox.box.commit, rows, receipts, keep, done, entries)
             except StateError as error:
                 waiting = [row for row in rows if row.seq == 0 or not self._delivery.is_receipted(row.epoch, row.seq)]
                 self._uncommitted = waiting + self._uncommitted
@@ -190,6 +210,7 @@ class Recorder:
                 self._done = done + self._done
                 self._failing(error)
                 return
+            self._entries = self._entries[len(entries) :]
         self.disk_error = ""
         for row in rows:
             self._delivery.committed(row.epoch, row.seq)

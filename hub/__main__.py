@@ -7,11 +7,14 @@ import sys
 from pathlib import Path
 
 from agent.errors import BesaceError, ConfigError
+from hub import serve_enrolment
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="besace-hub", description="The reference hub: receives, stores, receipts.")
-    run = parser.add_subparsers(dest="command", required=True).add_parser("run", help="receive until stopped")
+    commands = parser.add_subparsers(dest="command", required=True)
+    serve_enrolment.add_command(commands)
+    run = commands.add_parser("run", help="receive until stopped")
     run.add_argument("--state-dir", type=Path, required=True, help="where the database lives")
     run.add_argument("--broker", required=True, metavar="HOST:PORT", help="the MQTT broker")
     run.add_argument("--server-name", default="hub", help="the name in the broker's certificate")
@@ -27,6 +30,12 @@ def main() -> int:
     """Run the command; 0 ended in order, 2 wrong usage or configuration, 3 something cannot be reached."""
     args = _parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="level=%(levelname)s part=%(name)s %(message)s")
+    if args.command == "enrolment":
+        try:
+            return serve_enrolment.run(args)
+        except BesaceError as error:
+            print(error, file=sys.stderr)
+            return 3
     from hub.app import HubSettings, run
 
     host, _, port = args.broker.rpartition(":")

@@ -37,11 +37,11 @@ class Device:
 
 
 class Keyring:
-    """Opens what devices of one authority seal to this hub."""
+    """Opens what devices of one authority seal to this hub: to its key, or to one it had before."""
 
-    def __init__(self, root: x509.Certificate, hub_key: X25519PrivateKey) -> None:
+    def __init__(self, root: x509.Certificate, hub_key: X25519PrivateKey, *older: X25519PrivateKey) -> None:
         self._root = root
-        self._hub_key = hub_key
+        self._hub_keys = (hub_key, *older)
         self._session = os.urandom(seal.SESSION_BYTES)
         self.devices: dict[str, Device] = {}
 
@@ -51,7 +51,7 @@ class Keyring:
         A header already admitted is given back unchanged; another header under the same epoch id is refused. An old
         header that arrives late (backlog, a replay) never becomes the newest: its outbox has begun later epochs.
         """
-        opened = open_header(payload, device=device, root=self._root, hub_key=self._hub_key)
+        opened = self._open(device, payload)
         known = self.devices.setdefault(device, Device())
         header = opened.header
         epoch = header.epoch
@@ -69,6 +69,17 @@ class Keyring:
             known.highest[header.chain] = header.number
             known.newest = epoch
         return entry
+
+    def _open(self, device: str, payload: bytes) -> OpenedHeader:
+        """Open a header with the key it names; with the newest where that is none of ours, for the reason."""
+        refused: seal.SealError | None = None
+        for key in self._hub_keys:
+            try:
+                return open_header(payload, device=device, root=self._root, hub_key=key)
+            except seal.SealError as error:
+                refused = refused or error
+        assert refused is not None
+        raise refused
 
     def find(self, device: str, epoch: bytes) -> OpenEpoch | None:
         """An epoch that was admitted."""

@@ -5,7 +5,7 @@ stands in front of it. The code names a visit, it authenticates nobody; its entr
 
 GET / asks for the code or shows the visit of this session; POST /code enters it (an HTML form); POST /leave forgets
 the session; GET /live streams (server-sent events, as the nurse's page does); GET /sound?mode=raw|treated streams the
-stethoscope; GET /static/*.
+stethoscope; GET /garde is the coordinator's table of bags, which knows no visit; GET /static/*.
 """
 
 import hmac
@@ -13,7 +13,7 @@ import ipaddress
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -24,6 +24,8 @@ from agent.errors import StateError
 from hub.attempts import Attempts
 
 if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
     from starlette.types import ASGIApp
 
     from agent.display.board import Board
@@ -135,6 +137,7 @@ async def serve_doctor(
     port: int,
     attempts: Attempts | None = None,
     demo: bool = False,
+    custody: Callable[[], bytes] | None = None,
     ready: Callable[[str], object] | None = None,
 ) -> None:
     """Serve the page until cancelled; `ready` gets its address once it listens, port 0 takes a free one.
@@ -159,11 +162,18 @@ async def serve_doctor(
 
     sock = web.bind(host, port)
     live = web.Live()
-    app = doctor_app(directory, live, attempts=attempts or Attempts(time.monotonic), demo=demo)
+    app = doctor_app(directory, live, attempts=attempts or Attempts(time.monotonic), demo=demo, custody=custody)
     await web.serve(app, sock, live=live, ready=ready)
 
 
-def doctor_app(directory: Directory, live: "Live", *, attempts: Attempts, demo: bool = False) -> "ASGIApp":
+def doctor_app(
+    directory: Directory,
+    live: "Live",
+    *,
+    attempts: Attempts,
+    demo: bool = False,
+    custody: Callable[[], bytes] | None = None,
+) -> "ASGIApp":
     """Return the page's routes."""
     from starlette.applications import Starlette  # noqa: PLC0415
     from starlette.exceptions import HTTPException  # noqa: PLC0415
@@ -239,5 +249,16 @@ def doctor_app(directory: Directory, live: "Live", *, attempts: Attempts, demo: 
             Route("/leave", leave, methods=["POST"]),
             Route("/live", stream),
             Route("/sound", sound),
+            *([Route("/garde", _garde(custody))] if custody is not None else []),
         ]
     )
+
+
+def _garde(custody: Callable[[], bytes]) -> "Callable[[Request], Awaitable[Response]]":
+    """The coordinator's table."""
+    from agent.display import web  # noqa: PLC0415
+
+    async def held(_: "Request") -> "Response":
+        return web.page(custody())
+
+    return held

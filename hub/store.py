@@ -11,6 +11,7 @@ from pathlib import Path
 
 from agent.errors import StateError
 from agent.transport.ranges import SeqSet
+from hub import custody
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS epochs (
@@ -71,7 +72,7 @@ class Store:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
+            self._db.executescript(_SCHEMA + custody.SCHEMA)
         except sqlite3.Error as error:
             raise StateError(
                 f"cannot use the hub's database {path}: {error}\nNext: check its folder and disk"
@@ -91,6 +92,7 @@ class Store:
         rows: Iterable[Arrived] = (),
         visits: Iterable[VisitChange] = (),
         holes: Iterable[Holes] = (),
+        entries: Iterable[tuple[str, bytes, int]] = (),
     ) -> int:
         """Store everything in one transaction; give how many rows were news. StateError when the disk refuses."""
         try:
@@ -118,6 +120,8 @@ class Store:
                 self._db.executemany(
                     "INSERT INTO holes VALUES (?, ?, ?, ?)", [(hole.device, hole.epoch, *r) for r in hole.ranges]
                 )
+            for device, entry, arrived_s in entries:
+                custody.keep(self._db, device, entry, arrived_s)
             self._db.execute("COMMIT")
         except BaseException as error:
             with suppress(sqlite3.Error):
@@ -143,6 +147,10 @@ class Store:
             (row.device, row.epoch, row.seq, row.t_us, row.visit, row.plaintext, row.arrived_us, self._commit_no),
         )
         return cursor.rowcount
+
+    def custody(self) -> list[tuple[str, bytes, int]]:
+        """Every custody entry as (device, entry, UTC second of arrival)."""
+        return list(custody.stored(self._db))
 
     def headers(self) -> Iterator[tuple[str, bytes]]:
         """Every epoch's (device, header row), oldest first."""
