@@ -52,7 +52,7 @@ async def _storm(world: World, kills: int, rng: random.Random) -> Counter[str]:
 
     busy: dict[str, asyncio.Task[None]] = {}
     while killed.total() < kills:
-        await asyncio.sleep(rng.uniform(0.1, 1.5))
+        await asyncio.sleep(rng.uniform(0.3, 3.0))
         part = rng.choice(PARTS)
         if part in busy and not busy[part].done():
             continue
