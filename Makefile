@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check install bench bench-ecg bench-pleth bench-stethoscope bench-drivers bench-wire bench-custody fuzz clean
+.PHONY: demo test check install bench bench-ecg bench-pleth bench-stethoscope bench-drivers bench-wire bench-custody chaos fuzz clean
 
 demo: .venv/demo
 	$(BIN)/besace demo
@@ -40,6 +40,10 @@ bench-drivers: .venv/dev
 
 bench-custody: .venv/dev
 	$(BIN)/python -m benchmarks.custody
+
+# Kills the agent, the broker and the hub at random, for real, and checks every sample: make chaos KILLS=1000
+chaos: .venv/dev
+	$(BIN)/python -m benchmarks.chaos --kills $(or $(KILLS),50)
 
 fuzz: .venv/dev
 	$(BIN)/python -m benchmarks.fuzz_wire

@@ -8,6 +8,7 @@ import logging
 import secrets
 import signal
 import time
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +46,7 @@ from agent.transport import identity as identities
 from agent.transport.delivery import Delivery
 from agent.transport.messages import Command, Order
 from agent.transport.records import RecordWriter
-from agent.transport.uplink import Broker, Hooks, Uplink, connect
+from agent.transport.uplink import Broker, Hooks, Link, Uplink, Will, connect
 from agent.visit import Action, Event, State, VisitMachine
 
 if TYPE_CHECKING:
@@ -78,7 +79,6 @@ class Agent:
                 f"the certificate is {self._identity.name!r}, the configuration says {config.bag.name!r}\n"
                 "Next: correct bag.name, or besace-provision enrol again"
             )
-        self._tls = identities.client_context(hub.ca, hub.certificate, hub.key, hub.server_name)
         self._outbox = OutboxThread(config.bag.state_dir / "outbox.sqlite")
         self._delivery = Delivery(self._outbox.now(self._outbox.box.unreceipted))
         self._instruments = Instruments(
@@ -106,7 +106,7 @@ class Agent:
             describe=self._describe,
         )
         self._uplink = Uplink(
-            lambda will: connect(Broker(hub.host, hub.port, self._tls), name=config.bag.name, will=will),
+            self._connect,
             device=config.bag.name,
             epoch=lambda: self._recorder.epoch,
             delivery=self._delivery,
@@ -121,6 +121,12 @@ class Agent:
         self._scans: asyncio.Queue[str] = asyncio.Queue(16)
         self._desk = self._open_desk()
 
+    def _connect(self, will: Will) -> AbstractAsyncContextManager[Link]:
+        """One connection to the broker, with the certificate as it is now: it renews itself."""
+        hub = self._config.hub
+        tls = identities.client_context(hub.ca, hub.certificate, hub.key, hub.server_name)
+        return connect(Broker(hub.host, hub.port, tls), name=self._config.bag.name, will=will)
+
     # --- the life of the process ------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -130,8 +136,8 @@ class Agent:
             loop.add_signal_handler(number, self._stopping.set)
         self._resume_or_ready()
         tasks = {
-            "cut": self._recorder.cut_every(self._interval_s),
-            "uplink": self._uplink.run(),
+            "cut": supervise("cut", lambda: self._recorder.cut_every(self._interval_s)),
+            "uplink": supervise("uplink", self._uplink.run),
             "signals": supervise("signals", self._signals.run, on_failure=self._signals.failed),
             "instruments": self._instruments.run(),
             "control": serve_control(self._config.bag.control_socket, self._verbs()),

@@ -280,7 +280,7 @@ def _allowed(before: Stretch, after: Stretch, given: NDArray[np.bool_], fs_hz: f
     """How many samples between two stretches are excused."""
     if after.visit != before.visit:
         return len(given)
-    most = int(MOST_DECLARED_S * fs_hz)
+    most = int(MOST_DECLARED_S * fs_hz) * max(1, after.epoch - before.epoch)  # a second for each restart between
     if after.epoch != before.epoch:
         return int(np.count_nonzero(~given)) + min(most, int(np.count_nonzero(given)))
     return min(after.declared_before, most + int(np.count_nonzero(~given)))
