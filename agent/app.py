@@ -79,6 +79,7 @@ class Agent:
                 f"the certificate is {self._identity.name!r}, the configuration says {config.bag.name!r}\n"
                 "Next: correct bag.name, or besace-provision enrol again"
             )
+        identities.client_context(hub.ca, hub.certificate, hub.key, hub.server_name)  # wrong files are said now
         self._outbox = OutboxThread(config.bag.state_dir / "outbox.sqlite")
         self._delivery = Delivery(self._outbox.now(self._outbox.box.unreceipted))
         self._instruments = Instruments(
