@@ -208,7 +208,7 @@ class ClassicalMask:
         rising = 0.996 * self._minimum + 0.06 * np.maximum(self._power - 0.94 * before, 0.0)
         self._minimum = np.minimum(np.where(self._minimum < self._power, rising, self._power), self._power)
         kept = 1 - self._minimum / np.maximum(self._power, 1e-20)
-        return self._band * np.maximum(np.sqrt(kept), FLOOR["lung"])
+        return np.asarray(self._band * np.maximum(np.sqrt(kept), FLOOR["lung"]))
 
 
 @cache

@@ -342,13 +342,13 @@ def _near(places: Ints, of: Ints, within: Floats) -> NDArray[np.bool_]:
 def _median(values: Floats, axis: int) -> Floats:
     """The upper median: a partition is several times faster than np.median on short windows."""
     k = values.shape[axis] // 2
-    return np.partition(values, k, axis=axis).take(k, axis=axis)
+    return np.asarray(np.partition(values, k, axis=axis).take(k, axis=axis))
 
 
 def _two_fifths(values: Floats, axis: int) -> Floats:
     """The 40 % quantile."""
     k = 2 * (values.shape[axis] - 1) // 5
-    return np.partition(values, k, axis=axis).take(k, axis=axis)
+    return np.asarray(np.partition(values, k, axis=axis).take(k, axis=axis))
 
 
 def _trailing(values: Floats, n: int, length: int, reduce: Callable[..., Floats]) -> Floats:
