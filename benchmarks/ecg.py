@@ -72,11 +72,12 @@ def ours(signals: list[Record]) -> Row:
 
 def peers(signals: list[Record]) -> dict[str, Row]:
     """Run every peer on the same signals in their own environment, made when absent."""
-    python = PEERS / "bin" / "python"
-    if not python.exists():
+    python, wanted, stamp = PEERS / "bin" / "python", ROOT / "benchmarks" / "peers-ecg.txt", PEERS / "installed.txt"
+    if not stamp.exists() or stamp.read_text() != wanted.read_text():
         venv.create(PEERS, with_pip=True)
         pip = [python, "-m", "pip", "--disable-pip-version-check", "-q", "install"]
-        subprocess.run([*pip, "-r", ROOT / "benchmarks" / "peers-ecg.txt"], check=True)
+        subprocess.run([*pip, "-r", wanted], check=True)
+        stamp.write_text(wanted.read_text())
     with tempfile.TemporaryDirectory() as where:
         for k, one in enumerate(signals):
             np.save(Path(where) / f"{k}.npy", one.mv)

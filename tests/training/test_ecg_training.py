@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+
+from agent.dsp.qrs_decision import N_DYNAMIC, Network
+from agent.dsp.qrs_features import N_STATIC
+from training.ecg import Case, auc, candidates, fit, logistic, match, weighed
+from training.ecg_signals import _synthetic
+
+
+def minute(seed):
+    rng = np.random.default_rng(seed)
+    noise = {kind: rng.standard_normal(30_000) for kind in ("em", "ma", "bw")}
+    return _synthetic(rng, noise, seed)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_synthetic_lessons_are_finite_and_their_beats_lie_inside(seed):
+    lesson = minute(seed)
+    assert np.isfinite(lesson.mv).all()
+    assert len(lesson.mv) == 60 * lesson.fs_hz
+    assert (np.diff(lesson.beats) > 0).all()
+    assert ((lesson.beats >= 0) & (lesson.beats < len(lesson.mv))).all()
+
+
+def test_a_case_is_weighed_as_the_detector_weighs_it():
+    lesson = next(one for one in map(minute, range(20)) if len(one.beats) > 30)
+    found = candidates(lesson.fs_hz, lesson.mv)
+    is_beat = np.zeros(len(found.r), bool)
+    is_beat[match(lesson.beats, found.r, 0.15 * lesson.fs_hz)[1]] = True
+    for network in (None, Network.shipped()):
+        x, y = weighed(Case(lesson, found, is_beat), network)
+        assert x.shape == (len(y), N_STATIC + N_DYNAMIC)
+        assert y.sum() >= 0.9 * len(lesson.beats)
+
+
+def test_fit_learns_a_rule_of_both_parts():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (20_000, N_STATIC + N_DYNAMIC)).astype(np.float32)
+    y = (x[:, 0] + x[:, N_STATIC] > 0.2).astype(np.float32)
+    network = Network(fit(x, y, np.ones_like(y), 20))
+    static = network.static(x[:500, :N_STATIC])
+    odds = [network.log_odds(static[k], x[k, N_STATIC:].tolist()) for k in range(500)]
+    assert np.mean((np.array(odds) > 0) == (y[:500] > 0)) > 0.9
+
+
+def test_logistic_and_auc():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 2000).astype(float)
+    x = rng.normal(size=(2000, 3)) + 2.0 * y[:, None] * [1, 0, 0]
+    table = logistic(x, y, np.ones(2000))
+    odds = x @ table["weights"] + table["bias"]
+    assert auc(odds[y == 1], odds[y == 0]) == pytest.approx(0.92, abs=0.02)
+    assert auc(np.array([1.0, 1.0]), np.array([1.0])) == 0.5
