@@ -111,7 +111,7 @@ class PulseFeatures:
         self.grid_hz = grid = self._design.grid_hz
         self.delay_s = self._design.delay_s
         self._wing = max(1, round(WING_S * grid))
-        self._look = max(self._wing, HOP, round(LOOK_S * grid))
+        self.look = max(self._wing, HOP, round(LOOK_S * grid))
         hops = grid / HOP
         self._level_hops, self._now_hops = round(LEVEL_S * hops), round(NOW_S * hops)
         self._peak_hops, self._period_hops = round(PEAK_S * hops), round(PERIOD_S * hops)
@@ -262,12 +262,12 @@ class PulseFeatures:
 
     def _look_for_candidates(self) -> Candidates:
         """Describe the slope's maxima and the rhythm's beats among the grid samples that are now ready."""
-        a, b = self._done - self._from, self.grid - self._look - self._from
+        a, b = self._done - self._from, self.grid - self.look - self._from
         if b <= a:
             return _NONE
         u, wing = self._u, self._wing
         n = np.arange(a, b)
-        hop = (n + self._from + self._look + 1) // HOP - 1 - (self._hops - self._known.shape[1])
+        hop = (n + self._from + self.look + 1) // HOP - 1 - (self._hops - self._known.shape[1])
         level, excess, noise, noise_now, period, regular = self._known[:, hop]
         around = ndimage.maximum_filter1d(u, 2 * wing + 1)
         seen = np.flatnonzero((u == around) & (u > 0.0))
@@ -306,7 +306,7 @@ class PulseFeatures:
         phases = np.concatenate((phases - np.round(phases), np.zeros(rhythm.size)))[order]
         found = Candidates(
             at=at[order],
-            ready=own + a + self._from + self._look,
+            ready=own + a + self._from + self.look,
             height=heights,
             noise=noise[own],
             excess=excess[own],
@@ -318,7 +318,7 @@ class PulseFeatures:
         self._done = self._from + b
         drop = max(0, b - 2 * wing - 1)
         self._u, self._bank, self._from = self._u[drop:], self._bank[:, drop:], self._from + drop
-        self._known = self._known[:, -(self._look // HOP + 3) :]
+        self._known = self._known[:, -(self.look // HOP + 3) :]
         return found
 
     def _phase(self, n: Ints, period: Floats) -> Floats:

@@ -41,7 +41,6 @@ class PathSettings:
     interval_clean: float = 11.1
     interval_noise: float = 37.1
     interval_limit: float = 0.133
-    slow_gain: float = 1.5  # of a pulse over none, where the next one lies beyond the look-ahead
     missed: float = 1.03
     too_short: float = 0.217
     shortest_s: float = 0.27
@@ -73,18 +72,21 @@ class _Node:
 
 
 TOO_SHORT: Final = 0.42  # of a period
-SLOW: Final = 1.6  # a period this long against the look-ahead
 FASTEST: Final = 0.9  # of a period, where that is shorter than the shortest interval otherwise
 NEVER: Final = -1e9
 NOTHING: Final = -2  # before a node that no way leads to
 
 
 class PulsePath:
-    """Pulses from candidates: `push` takes the newest, `due_grid` grid samples after a candidate it is decided."""
+    """Pulses from candidates: `push` takes the newest.
 
-    def __init__(self, grid_hz: float, due_grid: int, settings: PathSettings | None = None) -> None:
+    A candidate is known `look_grid` grid samples after its place and decided `due_grid` samples after it.
+    """
+
+    def __init__(self, grid_hz: float, due_grid: int, look_grid: int, settings: PathSettings | None = None) -> None:
         self._set = settings or PathSettings()
         self._due_grid = due_grid
+        self._in_sight = due_grid - look_grid
         self._shortest = self._set.shortest_s * grid_hz
         self._longest = self._set.longest_s * grid_hz
         self._grid_hz = grid_hz
@@ -155,8 +157,7 @@ class PulsePath:
             interval = at - other.at
             if interval < shortest:
                 continue
-            q = interval / period - 1.0
-            cost = price * (min(2.0 * q * q, s.interval_limit) if q < 0.0 else s.missed * min(q * q, s.interval_limit))
+            cost = price * self._price(interval / period - 1.0)
             if interval < TOO_SHORT * period:
                 cost += s.too_short
             value = other.score - cost
@@ -184,7 +185,19 @@ class PulsePath:
                     self._link(node, k)
 
     def _doubtful(self, head: _Node) -> bool:
-        """Tell a candidate of a slow pulse that adds too little: nothing after it can speak against it in time."""
-        if self._nodes or self._last is None or head.period < SLOW * self._due_grid:
+        """Tell a candidate that would make the next pulse come early, where that one is not yet in sight.
+
+        In a slow pulse the diastolic wave is decided before the next upslope has come: what the rest of the period
+        would cost is counted in advance.
+        """
+        if self._nodes or self._last is None:
             return False
-        return head.score - self._last.score < self._set.slow_gain
+        rest = self._last.at + head.period - head.at
+        if rest < self._in_sight:
+            return False
+        return head.score - self._last.score < head.interval_cost * self._price(rest / head.period - 1.0)
+
+    def _price(self, q: float) -> float:
+        """Share of the interval cost of an interval that departs from the period by `q` of it."""
+        s = self._set
+        return min(2.0 * q * q, s.interval_limit) if q < 0.0 else s.missed * min(q * q, s.interval_limit)

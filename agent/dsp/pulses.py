@@ -47,7 +47,7 @@ class PulseDetector:
         grid = self._features.grid_hz
         # Two grid samples are left for what does not fill one, and for a pulse between two.
         due = math.floor((LOOK_AHEAD_S - self._features.delay_s) * grid) - 2
-        self._path = PulsePath(grid, due)
+        self._path = PulsePath(grid, due, self._features.look)
         self.reset()
 
     @property
