@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.dsp import (
     AuscultationDenoiser,
@@ -25,6 +26,7 @@ from agent.model import Analysis, ChainStage, Floats, SampleBlock, Signal, Strea
 
 Shown = Trace | Analysis
 MAINS_HZ = 50.0
+AUSCULTATION_BINS = 129  # of the denoiser's 64 ms frames
 MV_PER = {"V": 1e3, "mV": 1.0, "uV": 1e-3}
 
 
@@ -143,20 +145,37 @@ class PlethChain(_Shape):
             stage.gap(n)
 
 
+class _Through:
+    """A mask that takes nothing away: the denoiser's watch over the microphone without its cost."""
+
+    trained = True
+
+    def __init__(self) -> None:
+        self._ones = np.ones(AUSCULTATION_BINS)
+
+    def gains(self, spectrum: NDArray[np.complex128]) -> Floats:
+        del spectrum
+        return self._ones
+
+    def reset(self) -> None:
+        """Nothing is kept."""
+
+
 class SoundChain(_Shape):
-    """Denoised sound for screens; heart sounds from the raw one."""
+    """The sound itself for screens, its offset removed; heart sounds through their own mask.
+
+    Whoever listens chooses raw or treated for the ear; a trace is drawn of what the microphone heard.
+    """
 
     def __init__(self, stream: Stream, *, analyse: bool) -> None:
-        self._denoiser = AuscultationDenoiser(fs_hz=stream.fs_hz, mode="heart")
+        self._denoiser = AuscultationDenoiser(fs_hz=stream.fs_hz, mask=_Through())
         super().__init__(stream, self._denoiser.delay_s, analyse=analyse)
         self._sounds = HeartSounds(fs_hz=stream.fs_hz)
 
     @staticmethod
     def describe(stream: Stream) -> tuple[ChainStage, ...]:
         """As the birth record says it."""
-        return (
-            _stage("AuscultationDenoiser", "mode=heart treated=yes", AuscultationDenoiser(fs_hz=stream.fs_hz).delay_s),
-        )
+        return (_stage("AuscultationDenoiser", "mode=raw", AuscultationDenoiser(fs_hz=stream.fs_hz).delay_s),)
 
     def push(self, x: Floats, t_ns: int) -> list[Shown]:
         """See Chain."""
