@@ -27,7 +27,7 @@ WINDOW_S: Final = 1.5
 SHORTEST_S, LONGEST_S = 0.3, 1.9
 USUAL_HOPS: Final = 24  # 12 s
 EXTREME_HOPS: Final = 8  # 4 s
-TINY: Final = 1e-12
+TINY: Final = 1e-30
 
 # Log-odds of a disturbance, fitted on BIDMC with disturbances of five kinds, half the records held out.
 OFFSET: Final = -3.05
@@ -45,6 +45,7 @@ HELD: Final = 0.3
 CLIPPED: Final = 0.25
 TAP_S: Final = 0.55  # tapping repeats faster than this
 TAP_SHAPE: Final = 0.7
+FIRST_PEAK: Final = 0.9  # the first likeness this high against the highest is the period
 
 
 class PlethQuality:
@@ -174,7 +175,7 @@ class PlethQuality:
         product = np.concatenate(
             [np.einsum("hln,hn->hl", windows[earlier[k : k + BATCH]], now[k : k + BATCH]) for k in range(0, n, BATCH)]
         )
-        likeness = product / np.sqrt(energy[:, None] * energy_before + TINY**2)
+        likeness = product / np.sqrt(energy[:, None] * energy_before + TINY)
         unlike = (energy[:, None] + energy_before - 2.0 * product).min(axis=1)
         burst = np.square(self._slope[ends[:, None] - 1 - np.arange(self._short)]).mean(axis=1)
         self._slope = self._slope[int(ends[-1]) - self._past :]
@@ -194,7 +195,7 @@ class PlethQuality:
             + WEIGHTS["shape"] * (1.0 - shape)
             + WEIGHTS["burst"] * np.maximum(sudden, 0.0)
         )
-        period = self._lag_s[likeness.argmax(axis=1)]
+        period = self._lag_s[(likeness >= FIRST_PEAK * shape[:, None]).argmax(axis=1)]
         tapping = (period < TAP_S) & (shape > TAP_SHAPE) & (change > 0.0)
         return odds, tapping
 

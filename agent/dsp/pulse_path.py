@@ -72,6 +72,7 @@ class _Node:
 
 
 TOO_SHORT: Final = 0.42  # of a period
+SLOW_S, STEADY, SMALL = 1.3, 0.6, 0.6  # a slow and regular pulse, and its diastolic wave against it
 FASTEST: Final = 0.9  # of a period, where that is shorter than the shortest interval otherwise
 NEVER: Final = -1e9
 NOTHING: Final = -2  # before a node that no way leads to
@@ -193,7 +194,8 @@ class PulsePath:
         if self._nodes or self._last is None:
             return False
         rest = self._last.at + head.period - head.at
-        if rest < self._in_sight:
+        slow = head.period > SLOW_S * self._grid_hz and head.found.regular > STEADY
+        if not slow or rest < self._in_sight or head.found.height > SMALL:
             return False
         return head.score - self._last.score < head.interval_cost * self._price(rest / head.period - 1.0)
 
