@@ -39,7 +39,7 @@ from agent.model import (
 from agent.notify import notify, watchdog_s
 from agent.outbox import Lock, OutboxThread
 from agent.recorder import Recorder
-from agent.signals import Signals
+from agent.signals import EVERY_S, SHOWN_EVERY_S, Signals
 from agent.status import Tally, resources, since_exec_s
 from agent.supervisor import supervise
 from agent.transport import identity as identities
@@ -85,7 +85,11 @@ class Agent:
         self._instruments = Instruments(
             config.instrument, config.radio, sink=self._take, opened=self._opened, now_ns=self._clock.now_ns
         )
-        self._signals = Signals(described=self._described, found=self._found)
+        self._signals = Signals(
+            described=self._described,
+            found=self._found,
+            every_s=SHOWN_EVERY_S if config.page.enabled else EVERY_S,
+        )
         self._machine = VisitMachine()
         self._tally = Tally()
         self._watched_until_s = 0.0

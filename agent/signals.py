@@ -15,7 +15,8 @@ from agent.model import Analysis, ChainStage, SampleBlock, Signal, Stream, Trace
 if TYPE_CHECKING:
     from agent.dsp.chains import Chains
 
-EVERY_S = 0.25
+EVERY_S = 0.5
+SHOWN_EVERY_S = 0.25  # where a page shows it: a sweep must move
 LOADING_SWITCH_S = 0.0005
 LATE_S = 4 * EVERY_S + 2
 
@@ -34,9 +35,11 @@ class Signals:
         *,
         described: Callable[[Stream, tuple[ChainStage, ...]], None],
         found: Callable[[Trace | Analysis], None],
+        every_s: float = SHOWN_EVERY_S,
     ) -> None:
         self._described = described
         self._found = found
+        self._every_s = every_s
         self._streams: dict[str, Stream] = {}
         self._stages: dict[str, tuple[ChainStage, ...]] = {}
         self._blocks: list[SampleBlock] = []
@@ -83,7 +86,7 @@ class Signals:
         gc.collect()
         gc.freeze()  # a full collection would cost 40 ms of silence
         while True:
-            await asyncio.sleep(EVERY_S)
+            await asyncio.sleep(self._every_s)
             blocks, self._blocks = self._blocks, []
             for shown in self._chains.push_all(blocks):
                 self._found(shown)

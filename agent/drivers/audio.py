@@ -9,6 +9,7 @@ from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Instrument, InstrumentState, Stream
 
 READ_SIZE = 65536
+READ_EVERY_S = 0.1
 PERIOD_S = 0.032
 
 
@@ -44,8 +45,9 @@ class SocketSource:
             raise InstrumentError(InstrumentReason.CANNOT_OPEN, f"{self._path}: {error}") from error
 
     async def read(self, decoder: StethoscopeDecoder) -> list[Item]:
-        """Wait for the next bytes."""
+        """Wait for the next bytes: about ten times a second, since what comes meanwhile is kept for us."""
         assert self._reader is not None
+        await asyncio.sleep(READ_EVERY_S)
         try:
             data = await self._reader.read(READ_SIZE)
         except OSError as error:
