@@ -1,6 +1,7 @@
 """Sound sources of the stethoscope: sockets now, sound cards (PortAudio) behind the same seam."""
 
 import asyncio
+import socket
 from typing import Protocol
 
 from agent.drivers.base import Announcer, Item, NowNs, Sink, boot_ns
@@ -32,24 +33,27 @@ class SocketSource:
     def __init__(self, path: str, now_ns: NowNs = boot_ns) -> None:
         self._path = path
         self._now_ns = now_ns
-        self._reader: asyncio.StreamReader | None = None
-        self._writer: asyncio.StreamWriter | None = None
+        self._socket: socket.socket | None = None
 
     async def open(self) -> None:
         """Connect."""
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.setblocking(False)  # noqa: FBT003 - the socket API
         try:
-            self._reader, self._writer = await asyncio.open_unix_connection(self._path, limit=READ_SIZE)
+            await asyncio.get_running_loop().sock_connect(self._socket, self._path)
         except FileNotFoundError as error:
+            self.close()
             raise InstrumentError(InstrumentReason.NOT_FOUND, f"{self._path} is absent") from error
         except OSError as error:
+            self.close()
             raise InstrumentError(InstrumentReason.CANNOT_OPEN, f"{self._path}: {error}") from error
 
     async def read(self, decoder: StethoscopeDecoder) -> list[Item]:
-        """Wait for the next bytes: about ten times a second, since what comes meanwhile is kept for us."""
-        assert self._reader is not None
+        """Wait for the next bytes: about ten times a second, since the kernel keeps what comes meanwhile."""
+        assert self._socket is not None
         await asyncio.sleep(READ_EVERY_S)
         try:
-            data = await self._reader.read(READ_SIZE)
+            data = await asyncio.get_running_loop().sock_recv(self._socket, READ_SIZE)
         except OSError as error:
             raise InstrumentError(InstrumentReason.LINK_LOST, str(error)) from error
         if not data:
@@ -61,9 +65,9 @@ class SocketSource:
 
     def close(self) -> None:
         """Close the connection."""
-        if self._writer is not None:
-            self._writer.close()
-        self._reader = self._writer = None
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
 
 
 class SoundDriver:

@@ -13,7 +13,7 @@ from agent.model import Instrument, InstrumentState, Stream
 
 READ_SIZE = 65536
 POLL_S = 0.25
-READ_EVERY_S = 0.04
+READ_EVERY_S = 0.08
 
 
 class SerialDriver:
