@@ -180,19 +180,22 @@ class Decision:
         return out
 
     def advance(self, now: int) -> list[Beat]:
-        """No candidate peaks before sample `now`: give the doubtful one left alone, or what ends a pause."""
+        """No candidate peaks before sample `now`: give the doubtful one left alone, and what ends pauses."""
+        out: list[Beat] = []
         if self._doubtful is not None:
-            return self.settle() if now - self._doubtful.peak >= DOUBT_S * self.fs_hz else []
-        if self._last is None or self._rival < LATE_LOG_ODDS:
-            return []
-        if now - self._last.r < min(LATE_RR * self._typical_rr + LATE_AFTER_S, LATEST_PAUSE_S) * self.fs_hz:
-            return []
-        best = max(self._rejected, key=attrgetter("odds"))
-        later = [one for one in self._rejected if one.r > best.r + 0.2 * self.fs_hz]
-        beat = self._accept(best, late=True)
-        self._rejected = later
-        self._rival = max((one.odds for one in later), default=-LIMIT)
-        return [beat]
+            if now - self._doubtful.peak < DOUBT_S * self.fs_hz:
+                return out
+            out += self.settle()
+        while self._rejected and self._last is not None and self._rival >= LATE_LOG_ODDS:
+            pause_s = min(LATE_RR * self._typical_rr + LATE_AFTER_S, LATEST_PAUSE_S)
+            if now - self._last.r < pause_s * self.fs_hz:
+                break
+            best = max(self._rejected, key=attrgetter("odds"))
+            later = [one for one in self._rejected if one.r > best.r + 0.2 * self.fs_hz]
+            out.append(self._accept(best, late=True))
+            self._rejected = later
+            self._rival = max((one.odds for one in later), default=-LIMIT)
+        return out
 
     def settle(self) -> list[Beat]:
         """Give the doubtful candidate, if there is one."""
