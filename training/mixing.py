@@ -15,7 +15,7 @@ CLIP_S = 8.0
 EXAMPLE_S = 5.12  # 320 frames
 RECORDED = {"heart": 0.4, "lung": 0.35}  # share of targets that are recordings, the others are synthetic
 SHARES = (0.46, 0.42, 0.12)  # of the modes
-SNR_DB = (-7.0, 17.0)
+SNR_DB = (-7.0, 19.0)
 
 
 @dataclass(frozen=True, slots=True)

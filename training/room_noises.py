@@ -201,8 +201,8 @@ def bangs(rng: Generator, n: int) -> Floats:
 
 
 KINDS = {
-    voice: 0.25, babble: 0.11, steady: 0.22, hum: 0.05, machine: 0.06, crockery: 0.05, water: 0.04, rubbing: 0.12,
-    handling: 0.03, bangs: 0.07,
+    voice: 0.24, babble: 0.11, steady: 0.22, hum: 0.06, machine: 0.07, crockery: 0.05, water: 0.04, rubbing: 0.10,
+    handling: 0.03, bangs: 0.08,
 }  # fmt: skip
 TOUCH = {rubbing, handling, steady}  # heard by the chest piece directly, not through the air
 

@@ -24,7 +24,7 @@ BANDS = 73
 SINGLE = 40  # bands of one bin each, up to 625 Hz
 MODES = ("heart", "lung", "wide")
 PASS_HZ = {"heart": (20.0, 400.0), "lung": (60.0, 1600.0), "wide": (20.0, 1600.0)}
-FLOOR = {"heart": 10 ** (-30 / 20), "lung": 10 ** (-8 / 20), "wide": 10 ** (-12 / 20)}  # nothing is lowered further
+FLOOR = {"heart": 10 ** (-30 / 20), "lung": 10 ** (-10 / 20), "wide": 10 ** (-12 / 20)}  # nothing is lowered further
 LEVEL_S = 2.0
 SMOOTHING_S = 0.1
 RISE = 0.25 / FRAMES_HZ  # of the tracked minimum, 2.5 dB a second
@@ -179,7 +179,7 @@ def sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 class ClassicalMask:
-    """A band per mode and, within it, spectral subtraction against a tracked minimum, never below -8 dB.
+    """A band per mode and, within it, spectral subtraction against a tracked minimum, never below -10 dB.
 
     Minimum tracking by continuous spectral minima (Doblinger, Eurospeech 1995). Known weakness: speech, rubbing
     and every other sound that comes and goes passes.
