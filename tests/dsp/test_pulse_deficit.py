@@ -36,7 +36,7 @@ def test_a_short_one_is_none():
 
 
 def test_silence_of_either_begins_the_ten_seconds_anew():
-    assert told(rates(110.0, 92.0, 8) + [(Rate(110.0), SILENT)] + rates(110.0, 92.0, 8)) == []
+    assert told([*rates(110.0, 92.0, 8), (Rate(110.0), SILENT), *rates(110.0, 92.0, 8)]) == []
     assert told([(SILENT, Rate(80.0))] * 40) == []
 
 
