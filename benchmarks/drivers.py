@@ -23,10 +23,10 @@ import numpy as np
 from bumble.core import UUID
 from bumble.gatt import Service
 
+from agent.drivers.ble import Radio
 from agent.drivers.catalogue import CATALOGUE, decoder_for, open_driver
 from agent.drivers.simulated import frames
 from agent.drivers.simulated.peripherals import HciServer, Link, Peripheral, about, notifying
-from agent.drivers.ble import Radio
 from agent.drivers.simulated.radio import radio as virtual_radio
 from agent.errors import InstrumentError
 from agent.model import InstrumentEvent, InstrumentState, SampleBlock

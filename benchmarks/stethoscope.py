@@ -99,9 +99,10 @@ def speexdsp(y: np.ndarray, fs: float) -> np.ndarray:
 
 
 def log_mmse(y: np.ndarray, fs: float) -> np.ndarray:
-    from logmmse import logmmse
+    with np.errstate():  # its import makes numpy raise for everybody
+        from logmmse import logmmse
 
-    return np.asarray(logmmse(to_int16(y), int(fs), output_file=None), float) / 32767.0
+        return np.asarray(logmmse(to_int16(y), int(fs), output_file=None), float) / 32767.0
 
 
 def noise_reduce(y: np.ndarray, fs: float) -> np.ndarray:
