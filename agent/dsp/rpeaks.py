@@ -15,7 +15,7 @@ from agent.dsp.stream import as_samples, check_rate
 from agent.model import Beat, Happening, NoValue, Rate, StageEvent
 
 OUT_OF_RANGE_MV = 1e4  # no front end gives ten volts: such a number, NaN and infinity are no samples
-DOUBT_ANY, DOUBT_STEADY, STEADY_SHARE = 0.12, 0.35, 0.9  # how unsure decisions may be, more in a steady rhythm
+DOUBT_ANY, DOUBT_STEADY, STEADY_SHARE = 0.08, 0.35, 0.9  # how unsure decisions may be, more in a steady rhythm
 LATEST_S = 0.55  # by when any beat is confirmed
 MOST_S = 30.0  # of samples taken at once
 HELD_S = 0.05  # a longer run of no samples is a gap

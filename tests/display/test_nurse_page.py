@@ -137,7 +137,10 @@ def test_a_body_that_is_not_the_page_s_changes_nothing(nurse, path, body, status
 )
 def test_a_request_from_elsewhere_changes_nothing(nurse, headers, status):
     nurse.gestures.done.clear()
-    found = post(nurse.url, "/visit/new", b"" if "transfer-encoding" in headers else b"{}", headers)[0]
+    try:
+        found = post(nurse.url, "/visit/new", b"" if "transfer-encoding" in headers else b"{}", headers)[0]
+    except ConnectionResetError:  # h11 answers and closes with our body unread: the kernel may say so first
+        found = 400
     assert found in ({status, 400} if "content-length" in headers else {status})  # h11 refuses a bad length itself
     assert nurse.gestures.done == []
 
