@@ -120,6 +120,7 @@ class Agent:
             now_ns=self._clock.now_ns,
         )
         self._recorder.offer = self._uplink.offer
+        self._recorder.announce = self._uplink.announce
         self._recorder.committed = self._uplink.committed
         self._spoke_ns: dict[str, int] = {}
         self._unsent_bytes = 0

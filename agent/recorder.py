@@ -60,6 +60,7 @@ class Recorder:
         self.too_old = 0
         self.visit: Visit | None = None
         self.offer: Callable[[OutRow], None] = lambda _row: None
+        self.announce: Callable[[Epoch], None] = lambda _epoch: None
         self.committed: Callable[[], None] = lambda: None
         self.rows_committed = 0
         self.urgent = asyncio.Event()
@@ -93,10 +94,14 @@ class Recorder:
         return epoch
 
     async def begin_epoch(self, reason: EpochReason) -> None:
-        """Go on under a new key: what came before is the old epoch's, and is committed with the new one's header."""
+        """Go on under a new key: what came before is the old epoch's, and is committed with the new one's header.
+
+        The header is sent beside its commit, like any row. Should a power cut take both back, the next process's header
+        names less of the old epoch, and of two claims the hub takes the least.
+        """
         self._seal()
-        # Promised to be on disk in one transaction with the header that says so.
         self.epoch = self._begin(reason, PreviousEpoch(self.epoch.id, self.epoch.last))
+        self.announce(self.epoch)
         await self._commit()
 
     async def act(self, entry: ledger.Entry) -> None:

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from agent.transport import seal
 from agent.transport.epoch import OpenedHeader, open_header
+from agent.transport.messages import EpochReason
 
 
 @dataclass(slots=True)
@@ -89,6 +90,20 @@ class Keyring:
     def present(self, device: str, epoch: bytes) -> None:
         """The bag has said under this epoch that it is there."""
         self.devices[device].present = epoch
+
+    def same_process(self, device: str, one: bytes, other: bytes) -> bool:
+        """Whether two admitted epochs are of one process of the bag: the later goes back to the earlier unbroken."""
+        epochs = self.devices[device].epochs
+        earlier, later = sorted((one, other), key=lambda epoch: epochs[epoch].opened.header.number)
+        while later != earlier:
+            header = epochs[later].opened.header
+            before = header.previous.epoch if header.previous is not None else b""
+            if header.reason is EpochReason.START or before not in epochs:
+                return False
+            if epochs[before].opened.header.number >= header.number:
+                return False  # no bag numbers so: it would go round for ever
+            later = before
+        return True
 
     def listening(self, device: str) -> list[OpenEpoch]:
         """The epochs under which this device may listen.

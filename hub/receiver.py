@@ -37,7 +37,7 @@ EPOCHS_TOLD = 32  # newest epochs whose watermark a bag is told when it connects
 RANGES_TOLD = 128
 MOST_PENDING_BYTES = 64 << 20  # above it rows are refused, and the bags send them again
 LOG_EVERY_S = 60.0
-
+NEVER = -1, False, 0
 
 _LASTING = (StreamBirth, InstrumentBirth, VisitBody)
 
@@ -77,7 +77,7 @@ class Receiver:
         self.have: dict[str, dict[bytes, SeqSet]] = {}
         self.refused: Counter[str] = Counter()
         self.online: dict[str, bool] = {}
-        self._presence: dict[tuple[str, bytes], tuple[int, bool]] = {}
+        self._presence: dict[tuple[str, bytes], tuple[int, bool, int]] = {}
         self._ends: dict[tuple[str, bytes], int] = {}
         self._pending = Pending()
         self._in_commit: set[tuple[str, bytes, int]] = set()
@@ -154,15 +154,18 @@ class Receiver:
         message = wire.decode(plaintext)
         if head.lane is not seal.Lane.STATE or not isinstance(message, State):
             raise seal.SealError("no state")
-        # Within an epoch connections count up and end once: a will that comes late, or a replay, is older news.
-        news = message.session, not message.online
-        if news <= self._presence.get((device, head.epoch), (-1, False)):
+        # A process counts its connections, and each ends once: a will that comes late, or a replay, is older news. The
+        # epoch may change on the way; the will is still the one that the connection began with.
+        news = message.session, not message.online, epoch.opened.header.number
+        spoken_to = [other.opened.header.epoch for other in self._keyring.listening(device)]
+        same = [other for other in spoken_to if self._keyring.same_process(device, other, head.epoch)]
+        if news <= max(self._presence.get((device, other), NEVER) for other in (head.epoch, *same)):
             self.tell_all(device)
             return
         self._presence[device, head.epoch] = news
         if message.online:
             self._keyring.present(device, head.epoch)
-        if epoch in self._keyring.listening(device):
+        if same or message.online:
             self.online[device] = message.online
             self.tell_all(device)
 

@@ -153,6 +153,7 @@ class TestEpochs:
 
     def test_a_new_epoch_in_a_running_process_takes_over_without_a_hole(self, bag):
         old = bag.recorder.epoch
+        bag.recorder.announce = bag.offered.append
 
         async def main():
             bag.recorder.open_visit(bag.visit(), resumed=False)
@@ -162,6 +163,8 @@ class TestEpochs:
             await bag.recorder.cut()
 
         asyncio.run(main())
+        last, announced, first = bag.offered
+        assert (last.epoch, announced, first.epoch) == (old.id, bag.recorder.epoch, bag.recorder.epoch.id)
         assert bag.on_board() == [(old.id, 0, 1), (bag.recorder.epoch.id, 0, 1)]
         assert bag.header().header.previous == PreviousEpoch(old.id, 1)
         (batch,) = bag.batches()

@@ -181,12 +181,13 @@ class Uplink:
     ) -> None:
         self._connect_once = connect_once
         self._device = device
+        self._state_topic = str(topics.Topic(device, topics.Up.STATE))
         self._epoch = epoch
         self._delivery = delivery
         self._outbox = outbox
         self._hooks = hooks
         self._now_ns = now_ns
-        self._live: asyncio.Queue[OutRow] = asyncio.Queue()
+        self._live: asyncio.Queue[OutRow | Epoch] = asyncio.Queue()
         self._wake_backlog = asyncio.Event()
         self._answered = asyncio.Event()
         self._hub_here = asyncio.Event()
@@ -200,6 +201,11 @@ class Uplink:
         """Send a row live when connected; otherwise it is on board and comes as backlog."""
         if self.state.connected:
             self._live.put_nowait(row)
+
+    def announce(self, epoch: Epoch) -> None:
+        """A new epoch has begun: its header goes before any row of it, on the connection as it is."""
+        if self.state.connected:
+            self._live.put_nowait(epoch)
 
     def committed(self) -> None:
         """More may be on board than was sent."""
@@ -228,9 +234,7 @@ class Uplink:
         """Serve one connection until it is lost."""
         self._session += 1
         epoch = self._epoch()
-        topic = str(topics.Topic(self._device, topics.Up.STATE))
-        gone = self._presence(epoch, online=False)
-        async with self._connect_once(Will(topic, gone)) as link:
+        async with self._connect_once(Will(self._state_topic, self._presence(epoch, online=False))) as link:
             while not self._live.empty():
                 self._live.get_nowait()
             self._delivery.connected()
@@ -239,9 +243,10 @@ class Uplink:
             self._waiting_since_s = self._now_s()
             self._counted = 0, 0
             await link.subscribe(topics.down_filter(self._device))
-            self._delivery.sent(epoch.id, 0, 0, self._now_s())
-            await link.publish(topic, self._presence(epoch, online=True), qos=1, retain=True)
+            await self._present(link, epoch)
             self.state.connected = True
+            if self._epoch() is not epoch:  # it began while this connection did
+                self.announce(self._epoch())
             self.state.connections += 1
             self.state.last_error = ""
             log.info("link=up session=%d", self._session)
@@ -249,13 +254,19 @@ class Uplink:
             self._wake_backlog.set()
             try:
                 await side_by_side(
-                    self._receive(link), self._send_live(link), self._send_backlog(link), self._watch(link, epoch)
+                    self._receive(link), self._send_live(link), self._send_backlog(link), self._watch(link)
                 )
             finally:
                 self._count(link)
                 with suppress(Exception):  # a courtesy: the broker's will says the same a little later
                     async with asyncio.timeout(CLEAN_DISCONNECT_S):
-                        await link.publish(topic, gone, qos=1, retain=True)
+                        gone = self._presence(self._epoch(), online=False)
+                        await link.publish(self._state_topic, gone, qos=1, retain=True)
+
+    async def _present(self, link: Link, epoch: Epoch) -> None:
+        """Say under an epoch that we are here, its header first."""
+        self._delivery.sent(epoch.id, 0, 0, self._now_s())
+        await link.publish(self._state_topic, self._presence(epoch, online=True), qos=1, retain=True)
 
     def _presence(self, epoch: Epoch, *, online: bool) -> bytes:
         """Our state, behind the epoch's header: retained, so that a hub that comes later can open everything."""
@@ -274,7 +285,11 @@ class Uplink:
 
     async def _send_live(self, link: Link) -> None:
         while True:
-            await self._send(link, topics.Up.LIVE, [await self._live.get()])
+            item = await self._live.get()
+            if isinstance(item, Epoch):
+                await self._present(link, item)
+            else:
+                await self._send(link, topics.Up.LIVE, [item])
 
     async def _send_backlog(self, link: Link) -> None:
         """What is on board, once the hub has shown that it is there: a broker alone would only swallow it."""
@@ -352,14 +367,12 @@ class Uplink:
         self.state.wire_down += down - self._counted[1]
         self._counted = up, down
 
-    async def _watch(self, link: Link, epoch: Epoch) -> None:
-        """Give the connection up when it is no use: no receipts, nonsense, or a new epoch to be announced."""
+    async def _watch(self, link: Link) -> None:
+        """Give the connection up when it is no use: no receipts, or nonsense."""
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
             self._count(link)
             link.check_packet()
-            if self._epoch() is not epoch:
-                raise HubError("a new epoch has begun: it is announced on a new connection")
             now_s = self._now_s()
             if self._delivery.oldest_unanswered_s(now_s) is None and self._delivery.backlog() is None:
                 self._waiting_since_s = now_s

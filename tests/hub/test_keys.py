@@ -4,7 +4,7 @@ import pytest
 
 from agent.errors import WireError
 from agent.transport import seal
-from agent.transport.messages import PreviousEpoch
+from agent.transport.messages import EpochReason, PreviousEpoch
 from tests.peers.cpts import BAG, Bags, keyring
 
 
@@ -105,3 +105,31 @@ def test_what_is_refused_is_not_remembered():
         with pytest.raises((seal.SealError, WireError)):
             keys.admit(f"sac-{n}", epoch.header.payload if n != 5 else epoch.header.payload[:-1])
     assert not keys.devices
+
+
+def test_epochs_of_one_process_follow_each_other_unbroken():
+    bags, keys = Bags(), keyring()
+    first = bags.epoch()
+    second = bags.epoch(PreviousEpoch(first.id, 9), reason=EpochReason.CHECK_OUT)
+    third = bags.epoch(PreviousEpoch(second.id, 9), reason=EpochReason.AGE)
+    restarted = bags.epoch(PreviousEpoch(third.id, 9))
+    admit(keys, first, third, restarted)
+    assert not keys.same_process(BAG, first.id, third.id), "what lies between is not known yet"
+    admit(keys, second)
+    assert keys.same_process(BAG, first.id, third.id)
+    assert keys.same_process(BAG, third.id, first.id)
+    assert keys.same_process(BAG, first.id, first.id)
+    assert not keys.same_process(BAG, third.id, restarted.id)
+
+
+def test_a_bag_whose_epochs_go_in_a_circle_holds_nobody_up(monkeypatch):
+    names = iter([b"first!", b"secnd!"])
+    monkeypatch.setattr("agent.transport.epoch.os.urandom", lambda n: next(names) if n == 6 else bytes(n))
+    bags, keys = Bags(), keyring()
+    one = bags.epoch(PreviousEpoch(b"secnd!", 0), reason=EpochReason.AGE)
+    other = bags.epoch(PreviousEpoch(b"first!", 0), reason=EpochReason.AGE)
+    stranger = Bags().epoch
+    monkeypatch.undo()
+    lone = stranger(number=0)
+    admit(keys, one, other, lone)
+    assert not keys.same_process(BAG, other.id, lone.id)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from agent.transport import seal, sequence, wire
 from agent.transport.messages import (
     Batch,
+    EpochReason,
     Order,
     PreviousEpoch,
     Receipt,
@@ -264,6 +265,39 @@ class TestPresence:
         hub.take(STATE, state(old))
         hub.take(STATE, state(new))
         hub.take(STATE, state(old, online=False, session=9))
+        assert hub.online[BAG]
+
+    def test_an_epoch_that_begins_on_a_connection_does_not_hide_that_connection_s_end(self, hub):
+        """The will was sealed when the connection began, under the epoch before."""
+        bags = Bags()
+        old = bags.epoch()
+        new = bags.epoch(PreviousEpoch(old.id, 3), reason=EpochReason.CHECK_OUT)
+        for payload in (state(old, session=2), state(new, session=2)):
+            hub.take(STATE, payload)
+            assert hub.online[BAG]
+        hub.take(STATE, state(old, session=1, online=False))
+        assert hub.online[BAG]
+        hub.take(STATE, state(old, session=2, online=False))
+        assert not hub.online[BAG]
+        hub.take(STATE, state(new, session=3))
+        assert hub.online[BAG]
+
+    def test_also_for_a_hub_that_heard_only_of_the_new_one(self, hub):
+        bags = Bags()
+        old = bags.epoch()
+        new = bags.epoch(PreviousEpoch(old.id, 3), reason=EpochReason.AGE)
+        hub.take(STATE, state(new, session=2))
+        hub.take(STATE, state(old, session=1, online=False))
+        assert hub.online[BAG]
+        hub.take(STATE, state(old, session=2, online=False))
+        assert not hub.online[BAG]
+
+    def test_another_process_s_will_says_nothing_of_now(self, hub):
+        bags = Bags()
+        old = bags.epoch()
+        new = bags.epoch(PreviousEpoch(old.id, 3), reason=EpochReason.START)
+        hub.take(STATE, state(new, session=2))
+        hub.take(STATE, state(old, session=2, online=False))
         assert hub.online[BAG]
 
     def test_it_brings_the_header(self, hub, store):

@@ -7,7 +7,7 @@ from agent.errors import StateError
 from agent.outbox import OutboxThread
 from agent.transport import wire
 from agent.transport.delivery import Delivery
-from agent.transport.messages import Order
+from agent.transport.messages import EpochReason, Order
 from agent.transport.uplink import Hooks, Uplink, connect
 from hub.receiver import Receiver
 from hub.service import Service
@@ -37,10 +37,14 @@ class Bag:
             now_ns=now_ns,
         )  # fmt: skip
 
-    def begin(self):
-        self.epoch = self.bags.epoch(self.outbox.now(self.outbox.box.previous))
+    def begin(self, reason=EpochReason.START):
+        self.epoch = self.bags.epoch(self.outbox.now(self.outbox.box.previous), reason=reason)
         self.outbox.now(self.outbox.box.commit, [self.epoch.header])
         self.delivery.committed(self.epoch.id, 0)
+
+    def begin_another(self):
+        self.begin(EpochReason.CHECK_OUT)
+        self.uplink.announce(self.epoch)
 
     async def row(self, size=200):
         content = batch(len(self.made))
@@ -182,13 +186,32 @@ def test_nothing_is_lost_when_broker_and_hub_are_killed_mid_stream(tmp_path, mon
         part.start()
         known = bag.delivery.receipted_rows
         await until(lambda: bag.delivery.receipted_rows > known + 20)
-        bag.begin()
+        bag.begin_another()
         await asyncio.sleep(0.5)
         stop.set()
         await producing
         await drained(bag)
         await bag.row()  # what was receipted leaves the disk with this commit
         assert bag.outbox.now(bag.outbox.box.counts).rows < len(bag.made) // 2
+
+    with_everything(tmp_path, monkeypatch, test)
+
+
+def test_a_new_epoch_is_receipted_on_the_connection_that_is_there(tmp_path, monkeypatch):
+    async def test(broker, bag, hub, _part):
+        await bag.row()
+        await drained(bag)
+        bag.begin_another()
+        await bag.row()
+        await drained(bag)
+        assert bag.uplink.state.connections == 1
+        assert hub.receiver.refused == {}
+        assert hub.receiver.online == {BAG: True}
+        await broker.server.kill()
+        await broker.server.start()
+        await until(lambda: bag.uplink.state.connections == 2)
+        await bag.row()
+        await drained(bag)
 
     with_everything(tmp_path, monkeypatch, test)
 

@@ -407,16 +407,64 @@ class TestGivingUp:
 
         with_peer(tmp_path, test)
 
-    def test_a_new_epoch_is_announced_on_a_new_connection(self, tmp_path):
+
+class TestNewEpoch:
+    """It begins with a check-out, a check-in, or after twelve hours: on the connection as it is."""
+
+    async def begin(self, peer):
+        peer.epoch = peer.bags.epoch()
+        peer.uplink.announce(peer.epoch)
+        await peer.outbox.call(peer.outbox.box.commit, [peer.epoch.header])
+        peer.delivery.committed(peer.epoch.id, 0)
+
+    def test_its_header_goes_before_any_row_of_it_and_is_retained(self, tmp_path):
         async def test(peer):
             await peer.receipt(peer.epoch, 0)
-            peer.epoch = peer.bags.epoch()
-            await peer.outbox.call(peer.outbox.box.commit, [peer.epoch.header])
-            await peer.settle()
-            header, _ = sequence.split(peer.link.sent(topics.Up.STATE)[0])
-            assert header == peer.epoch.header.payload
+            old = peer.epoch
+            peer.uplink.offer(old.row(batch(1)))
+            await self.begin(peer)
             await peer.row()
             await peer.settle()
-            assert (peer.epoch.id, 1) in peer.link.rows()
+            assert len(peer.links) == 1
+            (_, *rest) = peer.link.published
+            assert [name for name, *_ in rest] == [topics.Up.LIVE, topics.Up.STATE, topics.Up.LIVE]
+            assert rest[1][2:] == (1, True)
+            header, sealed = sequence.split(rest[1][1])
+            assert header == peer.epoch.header.payload
+            assert wire.decode(peer.hub.admit(BAG, header).up.open(sealed)[1]).online
+            assert peer.link.rows() == [(old.id, 1), (peer.epoch.id, 1)]
+            await peer.receipt(peer.epoch, 1)
+            assert peer.delivery.unreceipted() == 0
+
+        with_peer(tmp_path, test)
+
+    def test_each_of_two_that_begin_at_once(self, tmp_path):
+        async def test(peer):
+            await peer.receipt(peer.epoch, 0)
+            epochs = []
+            for _ in range(2):
+                await self.begin(peer)
+                epochs.append(peer.epoch.header.payload)
+            await peer.settle()
+            assert [sequence.split(state)[0] for state in peer.link.sent(topics.Up.STATE)[1:]] == epochs
+
+        with_peer(tmp_path, test)
+
+    def test_one_that_begins_while_a_connection_is_made(self, tmp_path):
+        async def test(peer):
+            really = FakeLink.subscribe
+
+            async def subscribe(link, topic, *, qos=0):
+                await really(link, topic)
+                await self.begin(peer)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(FakeLink, "subscribe", subscribe)
+                peer.link.incoming.put_nowait(HubError("lost"))
+                await peer.settle()
+            assert len(peer.links) == 2
+            header, _ = sequence.split(peer.link.sent(topics.Up.STATE)[-1])
+            assert header == peer.epoch.header.payload
+            assert sequence.split(peer.wills[-1].payload)[0] != header
 
         with_peer(tmp_path, test)
