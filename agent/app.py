@@ -243,6 +243,7 @@ class Agent:
         self.board.feed(item)
         self._recorder.add([item])
         if isinstance(item, Reading):
+            self._signals.read(item)
             if item.kind in SPOT:
                 self._recorder.urgent.set()
         elif isinstance(item, InstrumentEvent):

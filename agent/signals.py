@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from agent.model import Analysis, ChainStage, SampleBlock, Signal, Stream, Trace
+from agent.model import Analysis, ChainStage, Reading, SampleBlock, Signal, Stream, Trace
 
 if TYPE_CHECKING:
     from agent.dsp.chains import Chains
@@ -64,6 +64,11 @@ class Signals:
     def take(self, block: SampleBlock) -> None:
         """Keep a block for the next turn."""
         self._blocks.append(block)
+
+    def read(self, reading: Reading) -> None:
+        """Take an instrument's own number, to compare the pulse rate it shows with the heart rate."""
+        if self._chains is not None:
+            self._chains.read(reading)
 
     def failed(self, _: Exception) -> None:
         """Begin anew at the next run."""

@@ -5,7 +5,7 @@ import time
 
 import numpy as np
 
-from agent.model import Analysis, SampleBlock, Signal, Stream, Trace
+from agent.model import Analysis, Happening, Kind, Reading, SampleBlock, Signal, Stream, Trace, Unit
 from agent.signals import LATE_S, Signals
 from agent.supervisor import supervise
 
@@ -70,6 +70,40 @@ def test_a_stage_that_breaks_is_started_anew_and_the_stream_goes_on():
     asyncio.run(main())
     assert broke
     assert found
+
+
+def test_an_instrument_s_own_pulse_rate_reaches_the_chains_once_they_are_loaded():
+    """Heart 100/min in the ECG, 70/min in the oximeter's own words: the deficit is found."""
+    found = []
+    told = lambda found: any(  # noqa: E731
+        e.kind is Happening.PULSE_DEFICIT for x in found if isinstance(x, Analysis) for e in x.events
+    )
+    signals = Signals(described=lambda *_: None, found=found.append, every_s=0.01)
+    signals.add([ECG])
+    spikes = (1000 * (np.arange(25 * 125) % 75 < 4)).astype(np.int32)
+
+    def own(t_ns):
+        signals.read(Reading("clip", Kind.SPO2, Unit.PERCENT, t_ns, 97))
+        signals.read(Reading("clip", Kind.PULSE_RATE, Unit.PER_MIN, t_ns, 70))
+
+    own(0)  # nothing to compare with yet
+
+    async def main():
+        feeding = asyncio.create_task(feed())
+        await work(signals, lambda: told(found))
+        feeding.cancel()
+
+    async def feed():
+        signals.take(SampleBlock("box.ecg", 0, 0, spikes[:125]))
+        while not found:
+            await asyncio.sleep(0.02)
+        for index in range(125, spikes.size, 125):
+            own(8_000_000 * index)
+            signals.take(SampleBlock("box.ecg", index, 8_000_000 * index, spikes[index : index + 125]))
+            await asyncio.sleep(0.02)
+
+    asyncio.run(main())
+    assert told(found)
 
 
 def test_turns_that_stop_coming_are_noticed(monkeypatch):

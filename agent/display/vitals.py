@@ -9,7 +9,8 @@ from agent.display.tiles import quality, tile
 from agent.display.words import HOUR_S, MINUTE_S, age
 from agent.model import Happening, NoValue
 
-DEFICIT_S = 10.0
+DEFICIT_S = 15.0
+"""A pulse deficit is told every 10 s while it lasts, and takes a few more to reach the doctor."""
 SILENT_S = 5.0
 """A bag that said nothing for this long is said to be silent."""
 LATE_S = 60.0

@@ -22,7 +22,20 @@ from agent.dsp import (
     PulseDetector,
     RPeakDetector,
 )
-from agent.model import Analysis, ChainStage, Floats, SampleBlock, Signal, Stream, Trace
+from agent.dsp.calibration import curve_for
+from agent.dsp.pulse_deficit import RatesBesideEachOther
+from agent.model import (
+    Analysis,
+    ChainStage,
+    Floats,
+    Happening,
+    Reading,
+    SampleBlock,
+    Signal,
+    StageEvent,
+    Stream,
+    Trace,
+)
 
 Shown = Trace | Analysis
 MAINS_HZ = 50.0
@@ -106,22 +119,36 @@ class EcgChain(_Shape):
 
 
 class PlethChain(_Shape):
-    """Smoothed wave for screens; pulses, rate and quality from the unsmoothed one."""
+    """Smoothed wave for screens; pulses, rate and quality from the unsmoothed one.
+
+    Infrared light falls with the pulse: it is drawn upside down, as every pleth is, and gives the perfusion index.
+    """
 
     def __init__(self, stream: Stream, *, analyse: bool) -> None:
+        light = stream.signal is Signal.INFRARED
+        self._upright = -1.0 if light else 1.0
         self._smoother = PlethSmoother(fs_hz=stream.fs_hz)
         super().__init__(stream, self._smoother.delay_s, analyse=analyse)
-        self._pulses = PulseDetector(fs_hz=stream.fs_hz)
+        self._pulses = PulseDetector(fs_hz=stream.fs_hz, inverted=light, light=light)
         self._quality = PlethQuality(fs_hz=stream.fs_hz)
 
     @staticmethod
     def describe(stream: Stream) -> tuple[ChainStage, ...]:
-        """As the birth record says it."""
-        return (_stage("PlethSmoother", "", PlethSmoother(fs_hz=stream.fs_hz).delay_s),)
+        """As the birth record says it; of infrared light also by which curve its SpO2 is found."""
+        smoother = PlethSmoother(fs_hz=stream.fs_hz)
+        if stream.signal is Signal.PLETH:
+            return (_stage("PlethSmoother", "", smoother.delay_s),)
+        oximeter = Oximeter(fs_hz=stream.fs_hz, curve=curve_for(stream.instrument))
+        known = "yes" if oximeter.curve.validated else "no"
+        settings = f"curve={oximeter.curve.name} calibrated={known}"
+        return (
+            _stage("PlethSmoother", "inverted=yes", smoother.delay_s),
+            _stage("Oximeter", settings, oximeter.delay_s),
+        )
 
     def push(self, x: Floats, t_ns: int) -> list[Shown]:
         """See Chain."""
-        shown = self._trace(self._smoother.push(x), x.size, t_ns)
+        shown = self._trace(self._upright * self._smoother.push(x), x.size, t_ns)
         if self._analyse:
             pulses = self._pulses.push(x)
             quality = self._quality.push(x)
@@ -205,7 +232,7 @@ class OximetryPair:
 
     def __init__(self, red: Stream, infrared: Stream) -> None:
         self._infrared = infrared
-        self._oximeter = Oximeter(fs_hz=infrared.fs_hz)
+        self._oximeter = Oximeter(fs_hz=infrared.fs_hz, curve=curve_for(infrared.instrument))
         self._waiting: dict[str, Floats] = {red.name: np.empty(0), infrared.name: np.empty(0)}
         self._red = red.name
 
@@ -234,6 +261,7 @@ class OximetryPair:
 _CHAINS: dict[Signal, type[EcgChain] | type[PlethChain] | type[SoundChain]] = {
     Signal.ECG: EcgChain,
     Signal.PLETH: PlethChain,
+    Signal.INFRARED: PlethChain,
     Signal.SOUND: SoundChain,
 }
 
@@ -260,10 +288,12 @@ class Chains:
     def __init__(self, streams: Iterable[Stream] = (), *, analyse: bool = True) -> None:
         self._analyse = analyse
         self._streams: dict[str, Stream] = {}
+        self._shown: dict[Signal, str] = {}
         self._chains: dict[str, Chain] = {}
         self._pairs: dict[str, OximetryPair] = {}
         self._next: dict[str, int] = {}
         self._late: dict[str, tuple[Chain, int]] = {}
+        self._rates = RatesBesideEachOther()
         self.add(streams)
 
     def add(self, streams: Iterable[Stream]) -> None:
@@ -274,8 +304,18 @@ class Chains:
             self._late.pop(stream.name, None)
             if stream.signal in _CHAINS:
                 self._chains[stream.name] = _CHAINS[stream.signal](stream, analyse=self._analyse)
+        self._choose()
         if self._analyse:
             self._pair_colours()
+
+    def _choose(self) -> None:
+        """As on the pages: of each signal the first stream; infrared stands in for the pleth where there is none."""
+        self._shown = {s.signal: s.name for s in reversed(self._streams.values())}
+        lights = [s.name for s in self._streams.values() if s.signal is Signal.INFRARED]
+        if Signal.PLETH not in self._shown and lights:
+            self._shown[Signal.PLETH] = lights.pop(0)
+        for name in lights:
+            self._chains.pop(name, None)
 
     def _pair_colours(self) -> None:
         reds = {s.instrument: s for s in self._streams.values() if s.signal is Signal.RED}
@@ -323,10 +363,26 @@ class Chains:
             if missing > 0:
                 pair.gap(block.stream, missing)
             shown += pair.push(block.stream, x, block.t_ns)
-        return shown
+        return [self._compared(one) if isinstance(one, Analysis) else one for one in shown]
+
+    def read(self, reading: Reading) -> None:
+        """Take an instrument's own number: its pulse rate stands beside the ECG's heart rate."""
+        self._rates.read(reading)
+
+    def _compared(self, found: Analysis) -> Analysis:
+        """`found`, with the pulse deficit that it completes: an event at the ECG's newest sample."""
+        if found.rate is None:
+            return found
+        if found.stream == self._shown.get(Signal.PLETH):
+            self._rates.pulse(found.rate, found.t_ns)
+        elif found.stream == self._shown.get(Signal.ECG) and self._rates.heart(found.rate, found.t_ns):
+            index = self._next[found.stream] - 1
+            time_s = index / self._streams[found.stream].fs_hz
+            return replace(found, events=(*found.events, StageEvent(index, time_s, Happening.PULSE_DEFICIT)))
+        return found
 
     def _push_late(self, stream: Stream, block: SampleBlock, x: Floats) -> list[Shown]:
-        if stream.signal not in _CHAINS:
+        if stream.name not in self._chains:
             return []
         chain, expected = self._late.get(stream.name, (None, 0))
         if chain is None or block.index < expected:

@@ -6,9 +6,24 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from synthetic_pleth import beats as beats_at
+from synthetic_pleth import wave
 
+from agent.dsp import calibration
+from agent.dsp.calibration import CURVES, Curve
 from agent.dsp.chains import Chains, describe
-from agent.model import Analysis, Beat, SampleBlock, Signal, Stream, Trace
+from agent.model import (
+    Analysis,
+    Beat,
+    Happening,
+    Kind,
+    Reading,
+    SampleBlock,
+    Signal,
+    Stream,
+    Trace,
+    Unit,
+)
 
 FS = 125.0
 ECG = Stream("box.ecg", Signal.ECG, "box", FS, gain=2.0, unit="uV", lead="DI")
@@ -129,6 +144,70 @@ def test_red_and_infrared_of_one_sensor_meet():
     ):
         shown += chains.push_all([a, b])
     assert any(isinstance(s, Analysis) and s.spo2 is not None for s in shown)
+
+
+def pulses(stream: Stream, rate: float, seconds: float, *, size: float = 40.0, level: float = 60.0) -> np.ndarray:
+    return np.round(level + size * wave(beats_at(rate, seconds), seconds, stream.fs_hz)).astype(np.int32)
+
+
+def told(shown: list, kind: Happening) -> list[tuple[str, float]]:
+    found = [(s.stream, e) for s in shown if isinstance(s, Analysis) for e in s.events]
+    return [(stream, round(e.time_s)) for stream, e in found if e.kind is kind]
+
+
+def seconds_of(*streams: tuple[Stream, np.ndarray]):
+    """Blocks as they come: a second of each stream in turn."""
+    seconds = [blocks(s, x, list(range(0, x.size, round(s.fs_hz)))) for s, x in streams]
+    return [block for turn in zip(*seconds, strict=True) for block in turn]
+
+
+@pytest.mark.parametrize("second", [PLETH, INFRARED])
+def test_a_heart_that_beats_more_often_than_the_pulse_arrives_is_an_event_of_the_ecg(second):
+    size = -600.0 if second is INFRARED else 40.0
+    chains = Chains([ECG, second])
+    blocks_ = seconds_of((ECG, thumps(40, per_minute=100)), (second, pulses(second, 76, 40, size=size, level=90_000.0)))
+    deficits = told([s for b in blocks_ for s in chains.push_all([b])], Happening.PULSE_DEFICIT)
+    assert len(deficits) in {2, 3}
+    assert {stream for stream, _ in deficits} == {"box.ecg"}
+    assert all(10 <= b - a <= 12 for (_, a), (_, b) in itertools.pairwise(deficits))
+
+
+def test_a_heart_and_a_pulse_that_agree_are_none():
+    chains = Chains([ECG, PLETH])
+    both = seconds_of((ECG, thumps(40, per_minute=78)), (PLETH, pulses(PLETH, 76, 40)))
+    assert told([s for b in both for s in chains.push_all([b])], Happening.PULSE_DEFICIT) == []
+
+
+def test_the_oximeter_s_own_pulse_rate_is_the_one_compared():
+    chains, found = Chains([ECG]), []
+    for block in blocks(ECG, thumps(40, per_minute=100), list(range(125, 5000, 125))):
+        chains.read(Reading("clip", Kind.SPO2, Unit.PERCENT, block.t_ns, 97))
+        chains.read(Reading("clip", Kind.PULSE_RATE, Unit.PER_MIN, block.t_ns, 76))
+        found += chains.push_all([block])
+    assert told(found, Happening.PULSE_DEFICIT)
+
+
+def test_infrared_light_is_a_pleth_where_there_is_no_other():
+    """It falls with the pulse: drawn upside down; its pulses have a perfusion index."""
+    light = pulses(INFRARED, 72, 30, size=-900.0, level=90_000.0)
+    alone = Chains([INFRARED])
+    shown = [s for b in blocks(INFRARED, light, list(range(60, light.size, 60))) for s in alone.push(b)]
+    assert traced(shown).max() < -80_000.0
+    found = [s for s in shown if isinstance(s, Analysis)]
+    assert found[-1].rate.bpm == pytest.approx(72, abs=2)
+    indices = [p.perfusion_index_pct for s in found for p in s.pulses]
+    assert np.median(indices) == pytest.approx(1.0, rel=0.2)
+    beside = Chains([INFRARED, PLETH])
+    assert beside.push_all(blocks(INFRARED, light, [])) == [], "the oximeter's pleth is the one shown"
+
+
+def test_what_an_infrared_stream_s_spo2_rests_on_is_described(monkeypatch):
+    smoother, oximeter = describe(INFRARED)
+    assert (smoother.name, smoother.settings) == ("PlethSmoother", "inverted=yes")
+    assert (oximeter.name, oximeter.settings) == ("Oximeter", "curve=default calibrated=no")
+    known = Curve("box", (-25.0, 110.0), validated=True, source="test")
+    monkeypatch.setattr(calibration, "CURVES", {**CURVES, "box": known})
+    assert describe(INFRARED)[1].settings == "curve=box calibrated=yes"
 
 
 def test_a_chain_is_described_for_the_birth_record():
