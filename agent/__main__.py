@@ -6,12 +6,16 @@ import logging
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 # One thread of linear algebra is enough for a bag, and each more costs memory; numpy reads this when imported.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from agent import __version__
 from agent.errors import BesaceError, ConfigError
+
+if TYPE_CHECKING:
+    from agent.config import Config
 
 CONFIG = Path("/etc/besace/besace.toml")
 
@@ -49,11 +53,38 @@ def _parser() -> argparse.ArgumentParser:
     scan.add_argument("text", help="BSC1:…")
     scan.add_argument("--config", type=Path, default=CONFIG, help=f"default {CONFIG}")
 
+    _instrument_parsers(commands)
+
     ledger = commands.add_parser("ledger", help="the custody log")
     ledger.add_argument("step", choices=["verify"])
     ledger.add_argument("--config", type=Path, default=CONFIG, help=f"default {CONFIG}")
     ledger.add_argument("--json", action="store_true", help="one JSON object")
     return parser
+
+
+def _instrument_parsers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    which = "a key of the catalogue, or a family: oximeter, blood-pressure, ecg..."
+    watch = commands.add_parser(
+        "watch", help="show what an instrument gives, through the running agent if there is one"
+    )
+    watch.add_argument("--json", action="store_true", help="one JSON object a line, with every sample")
+    record = commands.add_parser("record", help="write down what an instrument sends, as text that replays as a test")
+    record.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="must not be there yet")
+    for command in (watch, record):
+        command.add_argument("instrument", help=which)
+        command.add_argument("--at", metavar="WHERE", help="port or address (default: as configured)")
+        command.add_argument("--seconds", type=float, help="end by itself (default: until Ctrl-C)")
+    replay = commands.add_parser("replay", help="play a capture back; exit 1 if it no longer gives what it says")
+    replay.add_argument("file", type=Path)
+    replay.add_argument("--json", action="store_true", help="one JSON object a line, with every sample")
+    pair = commands.add_parser("pair", help="bond with a Bluetooth instrument, once")
+    pair.add_argument("instrument", help=which)
+    pair.add_argument("address", nargs="?", help="default: as configured, else whatever answers to the description")
+    pair.add_argument("--passkey-file", type=Path, metavar="FILE", help="the six digits, where there is no terminal")
+    unpair = commands.add_parser("unpair", help="forget a bond")
+    unpair.add_argument("instrument", help="a key of the catalogue, a family, or an address")
+    for command in (watch, record, pair, unpair):
+        command.add_argument("--config", type=Path, default=CONFIG, help=f"default {CONFIG}")
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -134,7 +165,93 @@ def _ledger(args: argparse.Namespace) -> int:
     return 0
 
 
-_COMMANDS = {"run": _run, "demo": _demo, "status": _status, "visit": _visit, "scan": _scan, "ledger": _ledger}
+def _config_if_any(path: Path) -> "Config | None":
+    """The configuration; None where this machine has none (a technician's, with --at or an address)."""
+    from agent.config import load
+
+    return None if path == CONFIG and not path.exists() else load(path)
+
+
+def _talk(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _watch(args: argparse.Namespace) -> int:
+    from agent.instrument_commands import target, watch
+
+    config = _config_if_any(args.config)
+    wanted = target(args.instrument, config, args.at)
+    if watch(wanted, config, seconds=args.seconds, as_json=args.json, out=_say):
+        return 0
+    _talk(f"{wanted.key} gave nothing\nNext: wake it, then again; besace doctor looks at the rest")
+    return 1
+
+
+def _record(args: argparse.Namespace) -> int:
+    from agent.instrument_commands import alone, record, target
+
+    config = _config_if_any(args.config)
+    alone(config, "record")
+    pieces = record(target(args.instrument, config, args.at), args.output, seconds=args.seconds, talk=_talk)
+    if not pieces:
+        _talk("it sent nothing\nNext: wake it, then again")
+        return 1
+    _talk(f"{pieces} pieces in {args.output}\nNext: besace replay {args.output}")
+    return 0
+
+
+def _replay(args: argparse.Namespace) -> int:
+    from agent.instrument_commands import show_replay
+
+    return 0 if show_replay(args.file, as_json=args.json, out=_say, talk=_talk) else 1
+
+
+def _pair(args: argparse.Namespace) -> int:
+    from agent.instrument_commands import alone
+    from agent.pairing_commands import Passkey, config_lines, configured, pair_now, pairing_target
+
+    config = _config_if_any(args.config)
+    wanted = pairing_target(args.instrument, config, args.address)
+    alone(config, "pair")
+    address = pair_now(wanted, Passkey(args.passkey_file), talk=_talk)
+    _talk("paired")
+    if not configured(config, wanted.key, address):
+        _talk(f"Next: add these lines to {args.config}, then sudo systemctl restart besace")
+    for line in config_lines(wanted.key, address):
+        _say(line)
+    return 0
+
+
+def _unpair(args: argparse.Namespace) -> int:
+    from agent.pairing_commands import is_address, pairing_target, unpair_now
+
+    config = _config_if_any(args.config)
+    address = args.instrument if is_address(args.instrument) else pairing_target(args.instrument, config, None).where
+    if not address:
+        _talk(f"no address is known for {args.instrument}\nNext: besace unpair ADDRESS")
+        return 2
+    unpair_now(address)
+    _talk(f"the bond with {address} is forgotten")
+    return 0
+
+
+_COMMANDS = {
+    "run": _run,
+    "demo": _demo,
+    "status": _status,
+    "visit": _visit,
+    "scan": _scan,
+    "ledger": _ledger,
+    "watch": _watch,
+    "record": _record,
+    "replay": _replay,
+    "pair": _pair,
+    "unpair": _unpair,
+}
 
 
 def main() -> int:

@@ -14,8 +14,11 @@ if TYPE_CHECKING:
     from agent.drivers.ble import Radio
 
 
-def _load_radio(config: RadioConfig) -> "Radio":
-    """In a thread: a radio stack takes long enough to import that the loop must not wait for it."""
+def load_radio(config: RadioConfig) -> "Radio":
+    """The radio that the configuration names.
+
+    In a thread, where a loop runs: a radio stack takes long enough to import that the loop must not wait for it.
+    """
     if config.backend == "bumble":
         from agent.drivers.simulated.radio import radio  # noqa: PLC0415 - demo and tests
 
@@ -76,7 +79,7 @@ class Instruments:
         if row is None or row.transport is not Transport.BLE:
             return None
         if self._radio is None:
-            self._radio = await asyncio.to_thread(_load_radio, self._radio_config)
+            self._radio = await asyncio.to_thread(load_radio, self._radio_config)
         return self._radio
 
     def _runner(self, driver: Driver) -> Callable[[], Coroutine[Any, Any, None]]:

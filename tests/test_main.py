@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("run", "demo", "status", "visit")
+COMMANDS = ("run", "demo", "status", "visit", "watch", "record", "replay", "pair", "unpair")
 
 
 def besace(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -47,3 +47,23 @@ def test_an_agent_without_identity_says_how_to_get_one(tmp_path):
     done = besace("run", "--config", str(config))
     assert done.returncode == 3
     assert "besace-provision enrol" in done.stderr
+
+
+@pytest.mark.parametrize(("expects", "code"), [("98", 0), ("97", 1)])
+def test_replay_is_a_test_of_its_own(tmp_path, expects, code):
+    capture = tmp_path / "masimo.txt"
+    line = b"SPO2=098% BPM=097\r\n".hex()
+    capture.write_text(
+        f"# besace capture 1\n# instrument: masimo-ascii1\n0.000 serial {line}\n"
+        f"# expect reading SPO2 {expects} %\n# expect reading PULSE_RATE 97 /min\n"
+    )
+    done = besace("replay", str(capture))
+    assert done.returncode == code
+    assert done.stdout == "reading SPO2 98 %\nreading PULSE_RATE 97 /min\n"
+    assert ("-reading SPO2 97 %" in done.stderr) is bool(code)
+
+
+def test_an_instrument_without_configuration_says_what_to_do(tmp_path):
+    done = besace("watch", "oximeter", "--config", str(tmp_path / "none.toml"))
+    assert done.returncode == 2
+    assert "Next:" in done.stderr

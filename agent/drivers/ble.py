@@ -38,6 +38,7 @@ __all__ = [
     "BleakGATTDescriptor",
     "BleakGATTService",
     "BleakGATTServiceCollection",
+    "Nearby",
     "Profile",
     "Radio",
     "bounded",
@@ -75,6 +76,15 @@ async def bounded(what: str, seconds: float) -> AsyncIterator[None]:
         unpaired = any(word in text for word in ("uthentication", "ncryption", "uthoriz"))
         reason = InstrumentReason.NOT_PAIRED if unpaired else InstrumentReason.LINK_LOST
         raise InstrumentError(reason, f"{what}: {text}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Nearby:
+    """Something that advertises: its address, name and service UUIDs."""
+
+    address: str
+    name: str | None
+    services: tuple[str, ...]
 
 
 class Radio:
@@ -125,6 +135,24 @@ class Radio:
         finally:
             if self._wanted.get(address) is found:
                 del self._wanted[address]
+
+    async def nearby(self, seconds: float) -> list[Nearby]:
+        """What advertises within `seconds`, alone on the adapter; InstrumentError(STACK_DOWN) when it cannot scan."""
+        seen: dict[str, Nearby] = {}
+
+        def advertised(device: BLEDevice, data: AdvertisementData) -> None:
+            known = seen.get(device.address)
+            name = data.local_name or device.name or (known.name if known else None)
+            services = {*data.service_uuids, *(known.services if known else ())}
+            seen[device.address] = Nearby(device.address, name, tuple(sorted(services)))
+
+        backend: dict[str, Any] = {"backend": self._scanner} if self._scanner else {}
+        try:
+            async with self._adapter, bounded("scan", seconds + OPERATION_S), BleakScanner(advertised, **backend):
+                await asyncio.sleep(seconds)
+        except InstrumentError as error:
+            raise InstrumentError(InstrumentReason.STACK_DOWN, error.detail) from error
+        return sorted(seen.values(), key=lambda one: one.address)
 
     async def _look_out(self) -> None:
         while self._wanted:

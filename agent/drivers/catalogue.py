@@ -5,6 +5,7 @@ Importing this file imports no radio, no port and no sound card: `open_driver` d
 
 import functools
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, cast
@@ -366,10 +367,12 @@ def open_driver(
     radio: "Radio | None" = None,
     now_ns: NowNs = boot_ns,
     wall: WallClock = no_wall_clock,
+    tap: Callable[[Decoder], Decoder] = lambda decoder: decoder,
 ) -> Driver:
     """A driver for the instrument `key` at `where`: a port's path, a Bluetooth address, or "pcm:" and a socket's path.
 
-    `wall` gives the local time of day, or None while it is unknown, for instruments whose clock the maker lets us set.
+    `wall` gives the local time of day, or None while it is unknown, for instruments whose clock the maker lets us set;
+    `tap` is put around the decoder (to write down what it is fed).
     Nothing is opened before its `run`. Raises InstrumentError(NOT_FOUND) for an unknown key, STACK_DOWN when a
     Bluetooth instrument is given no radio.
     """
@@ -377,7 +380,7 @@ def open_driver(
     if row is None:
         raise InstrumentError(InstrumentReason.NOT_FOUND, f"no instrument {key!r}; known: {', '.join(CATALOGUE)}")
     instrument = Instrument(row.key, f"{row.maker} {row.model}")
-    decoder = decoder_for(row)
+    decoder = tap(decoder_for(row))
     match row.transport:
         case Transport.SERIAL:
             from agent.drivers.serial_port import SerialDriver  # noqa: PLC0415

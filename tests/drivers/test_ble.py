@@ -92,6 +92,16 @@ def pleth(items):
     return sum(len(i.samples) for i in items if isinstance(i, SampleBlock))
 
 
+def test_what_is_nearby_is_listed_by_address_and_name():
+    async def body(rig):
+        await rig.berry()
+        await rig.berry("C0:00:00:00:00:09")
+        return await rig.radio.nearby(1.0)
+
+    found = scenario(body)
+    assert [(one.address, one.name) for one in found] == [(BERRY, "BerryMed"), ("C0:00:00:00:00:09", "BerryMed")]
+
+
 def test_find_connect_subscribe_and_say_who_it_is():
     async def body(rig):
         peripheral, value = await rig.berry()
