@@ -55,6 +55,12 @@ def _parser() -> argparse.ArgumentParser:
 
     _instrument_parsers(commands)
 
+    doctor = commands.add_parser("doctor", help="examine this bag: ok, warn or FAIL, and the command that repairs")
+    doctor.add_argument("--json", action="store_true", help="one JSON object a line")
+    identify = commands.add_parser("identify", help="let this bag say for 15 s that it is the one looked for")
+    for command in (doctor, identify):
+        command.add_argument("--config", type=Path, default=CONFIG, help=f"default {CONFIG}")
+
     ledger = commands.add_parser("ledger", help="the custody log")
     ledger.add_argument("step", choices=["verify"])
     ledger.add_argument("--config", type=Path, default=CONFIG, help=f"default {CONFIG}")
@@ -239,6 +245,24 @@ def _unpair(args: argparse.Namespace) -> int:
     return 0
 
 
+def _doctor(args: argparse.Namespace) -> int:
+    from agent.config import load
+    from agent.doctor import Line, as_dict, as_text, diagnose
+
+    def say(line: Line) -> None:
+        _say(json.dumps(as_dict(line), ensure_ascii=False) if args.json else as_text(line))
+
+    return 0 if diagnose(lambda: load(args.config), say) else 1
+
+
+def _identify(args: argparse.Namespace) -> int:
+    from agent.config import load
+    from agent.control import ask
+
+    ask(load(args.config).bag.control_socket, {"do": "identify"})
+    return 0
+
+
 _COMMANDS = {
     "run": _run,
     "demo": _demo,
@@ -251,6 +275,8 @@ _COMMANDS = {
     "replay": _replay,
     "pair": _pair,
     "unpair": _unpair,
+    "doctor": _doctor,
+    "identify": _identify,
 }
 
 

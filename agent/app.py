@@ -363,7 +363,14 @@ class Agent:
             self._recorder.urgent.set()
         elif command.order is Order.UNWATCH:
             self._watched_until_s = 0.0
+        elif command.order is Order.IDENTIFY:
+            self.identify()
         self._show_link()
+
+    def identify(self) -> None:
+        """Say on this bag that it is the one that is looked for."""
+        log.info("identify=1")
+        self.board.identify()
 
     def _show_link(self) -> None:
         state = self._uplink.state
@@ -402,7 +409,23 @@ class Agent:
             said, sentence = await self._desk.scan(str(asked.get("text", "")))
             return {"say": said.say.value, "sentence": sentence, "custody": said.custody.state.value}
 
-        return {"status": status, "new_visit": new_visit, "end_visit": end_visit, "scan": scan}
+        async def identify(_: dict[str, Any]) -> dict[str, Any]:
+            self.identify()
+            return {}
+
+        async def probe(_: dict[str, Any]) -> dict[str, Any]:
+            from agent.probe import probe_hub  # noqa: PLC0415 - for a technician, now and then
+
+            return {"receipt_s": await probe_hub(self._recorder, self._delivery, lambda: self._uplink.state.last_error)}
+
+        return {
+            "status": status,
+            "new_visit": new_visit,
+            "end_visit": end_visit,
+            "scan": scan,
+            "identify": identify,
+            "probe": probe,
+        }
 
     def status(self) -> dict[str, Any]:
         """What `besace status` prints."""

@@ -176,6 +176,15 @@ class Recorder:
         """The hub has rows: they leave the disk with the next commit."""
         self._receipts.append(receipt)
 
+    async def mark(self) -> tuple[bytes, int]:
+        """Store where the clock stands in a row of its own, now; the row's epoch and number."""
+        self._seal()
+        self._writer.add(system_anchor(self._clock, floor_us=self._identity.not_before_us))
+        self._seal()
+        row = self.epoch.id, self.epoch.last
+        await self._commit()
+        return row
+
     # --- rows --------------------------------------------------------------------------------------------------
 
     async def cut(self) -> None:

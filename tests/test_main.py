@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("run", "demo", "status", "visit", "watch", "record", "replay", "pair", "unpair")
+COMMANDS = ("run", "demo", "status", "visit", "watch", "record", "replay", "pair", "unpair", "doctor", "identify")
 
 
 def besace(*arguments: str) -> subprocess.CompletedProcess[str]:

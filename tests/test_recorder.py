@@ -429,3 +429,15 @@ class TestFailingDisk:
         assert not again.recorder.disk_error
         assert again.on_board()[-1] == (again.recorder.epoch.id, 0, 1)
         again.outbox.close()
+
+
+def test_a_mark_is_a_row_of_its_own_that_says_where_the_clock_stands(bag):
+    async def marked():
+        bag.recorder.open_visit(bag.visit(), resumed=False)
+        bag.recorder.add([bag.reading(97)])
+        assert await bag.recorder.mark() == (bag.recorder.epoch.id, bag.recorder.epoch.last)
+
+    run(marked())
+    *_, before, mark = bag.batches()
+    assert bodies(before, ReadingBody)
+    assert [type(record.body) for record in mark.records] == [AnchorBody]

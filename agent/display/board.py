@@ -197,6 +197,10 @@ class Board:
         """Show whether the microphone is open."""
         self._picture.listening = on
 
+    def identify(self) -> None:
+        """Somebody asks which bag this is: say it for a while."""
+        self._picture.called_ns = self._now_ns()
+
     def void(self, reading: Reading) -> None:
         """Strike a value through: it was cancelled."""
         self._picture.voided.add((reading.instrument, reading.kind, reading.t_ns))

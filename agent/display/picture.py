@@ -141,6 +141,7 @@ class Picture:
     visit_state: str = "idle"
     code: str | None = None
     heard_ns: int | None = None
+    called_ns: int | None = None
 
     def heard(self, stream: str) -> Heard:
         """Return (and begin) what is known of a stream."""

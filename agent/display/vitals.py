@@ -11,6 +11,7 @@ from agent.model import Happening, NoValue
 
 DEFICIT_S = 15.0
 """A pulse deficit is told every 10 s while it lasts, and takes a few more to reach the doctor."""
+CALLED_S = 15.0
 SILENT_S = 5.0
 """A bag that said nothing for this long is said to be silent."""
 LATE_S = 60.0
@@ -67,6 +68,8 @@ def battery(scene: Scene) -> Any | None:
 def notices(scene: Scene) -> list[Any]:
     """Return what must be seen now, whatever one looks at."""
     found: list[Any] = []
+    if scene.recent(scene.picture.called_ns, CALLED_S):
+        found.append({"mark": "todo", "text": scene.words("notice.called")})
     ecg = scene.slots.get("ecg")
     rate = scene.picture.heard(ecg).rate if ecg else None
     if rate is not None and rate[0].reason is NoValue.NO_BEATS and scene.recent(rate[1], freshness.CONTINUOUS_MAX_S):

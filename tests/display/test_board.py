@@ -526,6 +526,13 @@ def test_no_beat_and_a_pulse_deficit_are_noticed_whatever_one_looks_at():
     assert desk.after(4.0).vitals["notices"] == []
 
 
+def test_a_bag_that_is_looked_for_says_so_for_15_s():
+    desk = Desk().described()
+    desk.board.identify()
+    assert [n["text"] for n in desk.vitals["notices"]] == ["C'est ce sac qu'on cherche"]
+    assert desk.after(15.5).vitals["notices"] == []
+
+
 # --- visits ------------------------------------------------------------------------------------------------------
 
 
