@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from agent import __version__
-from agent.clock import BootClock, Clock, Source, system_anchor
+from agent.clock import VOUCHED, BootClock, Clock
 from agent.config import Config
 from agent.control import serve_control
 from agent.display.board import Board, LinkState, VisitState
@@ -116,8 +116,9 @@ class Agent:
             epoch=lambda: self._recorder.epoch,
             delivery=self._delivery,
             outbox=self._outbox,
-            hooks=Hooks(self._recorder.receipted, self._command, self._show_link),
+            hooks=Hooks(self._recorder.receipted, self._command, self._show_link, self._recorder.hub_time),
             now_ns=self._clock.now_ns,
+            floor_us=self._identity.not_before_us,
         )
         self._recorder.offer = self._uplink.offer
         self._recorder.announce = self._uplink.announce
@@ -196,8 +197,8 @@ class Agent:
 
     def _wall(self, t_ns: int) -> datetime | None:
         """A boot time as local time of day, once the clock is vouched for; in a demonstration it is this machine's."""
-        anchor = system_anchor(self._clock, floor_us=self._identity.not_before_us)
-        if anchor.source is not Source.NTP and not self._config.bag.demo:
+        anchor = self._recorder.time.best()
+        if anchor.source not in VOUCHED and not self._config.bag.demo:
             return None
         return datetime.fromtimestamp(anchor.utc_at(t_ns) / 1e6).astimezone()
 
@@ -281,6 +282,7 @@ class Agent:
             store=self._recorder.act,
             begin_epoch=self._recorder.begin_epoch,
             said=self._said,
+            time=self._recorder.time,
         )
         terms = Terms(
             self._config.bag.name, self._config.bag.state_dir, parts, self._config.loan.due, demo=self._config.bag.demo

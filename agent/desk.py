@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent import badges, health, ledger
 from agent.badges import BadgeError, Revoked, Utc
-from agent.clock import Clock, Source, system_anchor
+from agent.clock import VOUCHED, Clock, Timekeeper
 from agent.custody import Action, Say
 from agent.display.desk import desk_words, tell
 from agent.errors import ProvisioningError
@@ -45,6 +45,7 @@ class Sources:
     store: Callable[[ledger.Entry], Awaitable[None]]
     begin_epoch: Callable[[EpochReason], Awaitable[None]]
     said: Callable[[Said, str], None]
+    time: Timekeeper
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +114,10 @@ class Desk:
         return self._clock.now_ns()
 
     def utc(self) -> Utc:
-        """Vouched for by NTP, else only a floor: an unsynchronised clock may be wrong by years."""
-        floor_us = self._identity.not_before_us
-        anchor = system_anchor(self._clock, floor_us=floor_us)
-        if anchor.source is not Source.NTP and not self._terms.demo:
-            return Utc(floor_us // 1_000_000)
+        """Vouched for by NTP or the hub, else only a floor: an unsynchronised clock may be wrong by years."""
+        anchor = self._sources.time.best()
+        if anchor.source not in VOUCHED and not self._terms.demo:
+            return Utc(self._sources.time.floor_us // 1_000_000)
         now_s, margin_s = anchor.utc_us // 1_000_000, 1
         return Utc(now_s - margin_s, now_s + margin_s)
 
@@ -135,7 +135,7 @@ class Desk:
             disk = health.judge_disk(health.read_disk(self._terms.state_dir), sources.disk_error())
         except OSError as error:
             disk = health.judge_disk(health.Disk(0, read_only=False), str(error))
-        anchor = system_anchor(self._clock, floor_us=self._identity.not_before_us)
+        anchor = self._sources.time.best()
         return health.Readiness(
             (
                 health.judge_battery(health.read_battery()),

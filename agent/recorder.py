@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 
 from agent import ledger
-from agent.clock import Clock, system_anchor
+from agent.clock import Anchor, Clock, Source, Timekeeper
 from agent.errors import StateError
 from agent.model import Analysis, ChainStage, Gap, Instrument, InstrumentEvent, Reading, SampleBlock, Stream, Visit
 from agent.outbox import OutboxThread
@@ -25,9 +25,12 @@ log = logging.getLogger(__name__)
 Item = SampleBlock | Gap | Reading | InstrumentEvent | Analysis
 VISIT_KEPT = "visit"
 SEEN_KEPT = "visit_seen"
+FLOOR_KEPT = "time_floor"
 ACT_AGAIN_S = 1.0
 EPOCH_NS = 12 * 3600 * 1_000_000_000
 EPOCH_ROWS = 1 << 31
+NTP_LOOK_NS = 60 * 1_000_000_000
+NTP_AGAIN_NS = 600 * 1_000_000_000
 
 
 class Recorder:
@@ -50,6 +53,9 @@ class Recorder:
         self._demo = demo
         self._describe = describe
         self._chain = outbox.now(outbox.box.chain)
+        kept = outbox.now(outbox.box.kept, FLOOR_KEPT)
+        self.time = Timekeeper(clock, floor_us=identity.not_before_us, kept_us=int.from_bytes(kept or b""))
+        self._looked_ns = self._ntp_told_ns = 0
         self._receipts: list[EpochReceipt] = []
         self._done: list[bytes] = []
         self._keep: dict[str, bytes | None] = {}
@@ -89,7 +95,7 @@ class Recorder:
         self._uncommitted.append(epoch.header)
         self._writer = RecordWriter()
         self._describe(self._writer)
-        self._writer.add(system_anchor(self._clock, floor_us=self._identity.not_before_us))
+        self._anchor(self.time.best())
         log.info("epoch=%s number=%d reason=%s", epoch.id.hex(), epoch.number, reason.value)
         return epoch
 
@@ -172,6 +178,24 @@ class Recorder:
         visit = Visit(kept[24:40], kept[40:].decode(), int.from_bytes(kept[16:24]))
         return visit, max(visit.t_ns, int.from_bytes(seen or b""))
 
+    def hub_time(self, anchor: Anchor) -> None:
+        """The hub said what time it is: stored when it says more than is known, in a visit or not."""
+        if self.time.hear(anchor):
+            self._anchor(anchor)
+
+    def _look_at_ntp(self) -> None:
+        """Store that timesyncd vouches for the clock, from when it first does and every ten minutes."""
+        now_ns = self._looked_ns = self._clock.now_ns()
+        anchor = self.time.best()
+        if anchor.source is Source.NTP and now_ns - self._ntp_told_ns >= NTP_AGAIN_NS:
+            self._anchor(anchor)
+
+    def _anchor(self, anchor: Anchor) -> None:
+        self._writer.add(anchor)
+        self._keep[FLOOR_KEPT] = self.time.floor_us.to_bytes(8)
+        if anchor.source is Source.NTP:
+            self._ntp_told_ns = anchor.t_ns
+
     def receipted(self, receipt: EpochReceipt) -> None:
         """The hub has rows: they leave the disk with the next commit."""
         self._receipts.append(receipt)
@@ -179,7 +203,7 @@ class Recorder:
     async def mark(self) -> tuple[bytes, int]:
         """Store where the clock stands in a row of its own, now; the row's epoch and number."""
         self._seal()
-        self._writer.add(system_anchor(self._clock, floor_us=self._identity.not_before_us))
+        self._anchor(self.time.best())
         self._seal()
         row = self.epoch.id, self.epoch.last
         await self._commit()
@@ -247,6 +271,8 @@ class Recorder:
             except TimeoutError:
                 pass
             self.urgent.clear()
+            if self._clock.now_ns() - self._looked_ns >= NTP_LOOK_NS:
+                self._look_at_ntp()
             if self._clock.now_ns() - self._began_ns >= EPOCH_NS or self.epoch.last >= EPOCH_ROWS:
                 await self.begin_epoch(EpochReason.AGE)
             else:

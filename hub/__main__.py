@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 
 from agent.errors import BesaceError, ConfigError
-from hub import serve_enrolment
+from hub import serve_enrolment, visits
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="besace-hub", description="The reference hub: receives, stores, receipts.")
     commands = parser.add_subparsers(dest="command", required=True)
     serve_enrolment.add_command(commands)
+    visits.add_command(commands).add_argument("--state-dir", type=Path, required=True, help="where the database lives")
     run = commands.add_parser("run", help="receive until stopped")
     run.add_argument("--state-dir", type=Path, required=True, help="where the database lives")
     run.add_argument("--broker", required=True, metavar="HOST:PORT", help="the MQTT broker")
@@ -26,6 +27,18 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _visits(database: Path, *, as_json: bool) -> int:
+    from hub.store import Store
+
+    if not database.exists():
+        print(f"no hub has stored anything in {database}\nNext: correct --state-dir", file=sys.stderr)
+        return 2
+    store = Store(database)
+    print("\n".join(visits.lines(store, as_json=as_json)))
+    store.close()
+    return 0
+
+
 def main() -> int:
     """Run the command; 0 ended in order, 2 wrong usage or configuration, 3 something cannot be reached."""
     args = _parser().parse_args()
@@ -36,6 +49,8 @@ def main() -> int:
         except BesaceError as error:
             print(error, file=sys.stderr)
             return 3
+    if args.command == "visits":
+        return _visits(args.state_dir / "hub.sqlite", as_json=args.json)
     from hub.app import HubSettings, run
 
     host, _, port = args.broker.rpartition(":")

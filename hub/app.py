@@ -116,7 +116,8 @@ async def run(settings: HubSettings, *, page_ready: Callable[[str], object] | No
 
     def commit(pending: Pending) -> None:
         entries = [(heard.device, entry, _now_s()) for heard in pending.heard for entry in entries_of(heard.batch)]
-        store.commit(pending.headers, pending.rows, pending.visits, pending.holes, entries)
+        batches = [(heard.device, heard.header.boot_id, heard.batch) for heard in pending.heard]
+        store.commit(pending.headers, pending.rows, pending.visits, pending.holes, entries, batches)
         store.ended(_now_ns() // 1000)
 
     def hear(heard: Heard) -> None:

@@ -24,6 +24,8 @@ from agent.transport.messages import (
     Receipt,
     State,
     StreamBirth,
+    TimeAnswer,
+    TimeAsk,
     VisitBody,
     VisitStep,
 )
@@ -68,12 +70,19 @@ class Pending:
         return bool(self.keys)
 
 
+def system_utc() -> int:
+    """The hub's own clock, which its operator keeps."""
+    return time.time_ns() // 1000
+
+
 class Receiver:
     """What the hub believes and has, for every device; pure but for the store it is given."""
 
-    def __init__(self, keyring: Keyring, *, now_us: Callable[[], int]) -> None:
+    def __init__(self, keyring: Keyring, *, now_us: Callable[[], int], utc_us: Callable[[], int] = system_utc) -> None:
         self._keyring = keyring
         self._now_us = now_us
+        self._utc_us = utc_us
+        self._asked: dict[str, tuple[int, int]] = {}
         self.have: dict[str, dict[bytes, SeqSet]] = {}
         self.refused: Counter[str] = Counter()
         self.online: dict[str, bool] = {}
@@ -126,6 +135,8 @@ class Receiver:
             elif parsed.name is topics.Up.BACKLOG:
                 for row in sequence.split(payload):
                     self._one_of_many(parsed.device, row)
+            else:
+                self._ask(parsed.device, payload)
         except (seal.SealError, WireError) as error:
             self._refuse(parsed.name.value, parsed.device, error)
 
@@ -194,6 +205,26 @@ class Receiver:
             # Authentic but not understood: kept for a newer hub and receipted, or the bag would send it for ever.
             self._refuse("row not understood", device, error)
         self._pending.rows.append(Arrived(device, head.epoch, head.counter, t_us, visit, plaintext, self._now_us()))
+
+    def _ask(self, device: str, payload: bytes) -> None:
+        """A bag asks for the time; of several questions the last is answered."""
+        epoch = self._keyring.find(device, seal.head_of(payload).epoch)
+        if epoch is None:
+            raise seal.SealError("a question of an epoch whose header has not come")
+        head, plaintext = epoch.up.open(payload)
+        message = wire.decode(plaintext)
+        if head.lane is not seal.Lane.TIME_ASK or not isinstance(message, TimeAsk):
+            raise seal.SealError("no question")
+        self._asked[device] = message.asked_us, self._utc_us()
+
+    def answers(self) -> list[tuple[str, bytes]]:
+        """The time, to each bag that asked, as (topic, payload); to be sent at once."""
+        asked, self._asked = self._asked, {}
+        return [
+            (str(topics.Topic(device, topics.Down.TIME)), payload)
+            for device, (asked_us, arrived_us) in asked.items()
+            for payload in self._say(device, seal.Lane.TIME_ANSWER, TimeAnswer(asked_us, arrived_us, self._utc_us()))
+        ]
 
     def _header(self, device: str, payload: bytes) -> None:
         epoch = self._keyring.admit(device, payload)
@@ -286,7 +317,7 @@ class Receiver:
         topic = str(topics.Topic(device, topics.Down.COMMAND))
         return [(topic, payload) for payload in self._say(device, seal.Lane.COMMAND, Command(number, order))]
 
-    def _say(self, device: str, lane: seal.Lane, message: Receipt | Command) -> list[bytes]:
+    def _say(self, device: str, lane: seal.Lane, message: Receipt | Command | TimeAnswer) -> list[bytes]:
         plaintext = wire.encode(message)
         return [epoch.down.seal(lane, plaintext) for epoch in self._keyring.listening(device)]
 

@@ -1,4 +1,4 @@
-"""The hub's receiver at work over MQTT: rows in, commits in a thread of their own, receipts and watch orders out."""
+"""The hub's receiver at work over MQTT: rows in, commits in a thread of their own; receipts, orders and the time out."""
 
 import asyncio
 import logging
@@ -85,13 +85,15 @@ class Service:
                     self._heard(heard)
 
     async def _speak(self, link: Link) -> None:
-        """Receipts, at a pace; watch orders, repeated while a doctor looks."""
+        """Receipts, at a pace; the time; watch orders, repeated while a doctor looks."""
         loop = asyncio.get_running_loop()
         last_s = watch_s = 0.0
         number = 0
         orders: dict[str, Order] = {}
         while True:
             await asyncio.sleep(RECEIPT_WATCHED_S / 2)
+            for answer in self._receiver.answers():
+                await link.publish(*answer)
             watched, now_s = self._watched(), loop.time()
             wanted = dict.fromkeys(orders, Order.UNWATCH) | dict.fromkeys(watched, Order.WATCH)
             again = now_s - watch_s >= WATCH_AGAIN_S

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.errors import StateError
+from agent.transport.messages import Batch
 from agent.transport.ranges import SeqSet
-from hub import custody
+from hub import custody, dating
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS epochs (
@@ -72,7 +73,7 @@ class Store:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA + custody.SCHEMA)
+            self._db.executescript(_SCHEMA + custody.SCHEMA + dating.SCHEMA)
         except sqlite3.Error as error:
             raise StateError(
                 f"cannot use the hub's database {path}: {error}\nNext: check its folder and disk"
@@ -93,8 +94,12 @@ class Store:
         visits: Iterable[VisitChange] = (),
         holes: Iterable[Holes] = (),
         entries: Iterable[tuple[str, bytes, int]] = (),
+        batches: Iterable[tuple[str, bytes, Batch]] = (),
     ) -> int:
-        """Store everything in one transaction; give how many rows were news. StateError when the disk refuses."""
+        """Store everything in one transaction; give how many rows were news. StateError when the disk refuses.
+
+        `batches` are (device, boot id, batch): what they say of the time is kept apart, to date everything of a boot.
+        """
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._note_end()
@@ -122,6 +127,8 @@ class Store:
                 )
             for device, entry, arrived_s in entries:
                 custody.keep(self._db, device, entry, arrived_s)
+            for device, boot_id, batch in batches:
+                dating.keep(self._db, device, boot_id, batch)
             self._db.execute("COMMIT")
         except BaseException as error:
             with suppress(sqlite3.Error):
@@ -151,6 +158,20 @@ class Store:
     def custody(self) -> list[tuple[str, bytes, int]]:
         """Every custody entry as (device, entry, UTC second of arrival)."""
         return list(custody.stored(self._db))
+
+    def dating(self, device: str, boot_id: bytes) -> dating.Dating:
+        """What dates the boot times of one boot of a bag."""
+        return dating.stored(self._db, device, boot_id)
+
+    def visit_ends(self) -> Iterator[tuple[str, bytes, bytes, bytes]]:
+        """The (device, visit, header, plaintext) of the first and last row of every visit in every epoch, in order."""
+        yield from self._db.execute(
+            "SELECT r.device, r.visit, e.header, r.plaintext FROM rows r"
+            " JOIN (SELECT device, epoch, visit, min(seq) AS first, max(seq) AS last FROM rows"
+            "       WHERE visit IS NOT NULL GROUP BY device, epoch, visit) v"
+            " ON r.device = v.device AND r.epoch = v.epoch AND r.seq IN (v.first, v.last)"
+            " JOIN epochs e ON e.device = r.device AND e.epoch = r.epoch ORDER BY r.t_us"
+        )
 
     def headers(self) -> Iterator[tuple[str, bytes]]:
         """Every epoch's (device, header row), oldest first."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.clock import NTP_UNSYNCHRONISED_US, Anchor, BootClock, Source, system_anchor
+from agent.clock import DRIFT_PPM, NTP_UNSYNCHRONISED_US, NS, Anchor, BootClock, Source, Timekeeper, system_anchor
 from tests.peers.cpts import HandClock
 
 
@@ -47,3 +47,55 @@ def test_what_the_system_clock_is_worth(tmp_path, utc_us, synchronised, source, 
 def test_no_marker_file_means_not_synchronised():
     anchor = system_anchor(HandClock(), floor_us=0, synchronised=Path("/does/not/exist"))
     assert anchor.source is Source.RTC
+
+
+class TestTimekeeper:
+    """On a bag whose own clock says 1970."""
+
+    FLOOR_US = 1_700_000_000_000_000
+    NOW_US = 1_790_000_000_000_000
+
+    def keeper(self, tmp_path, clock=None, **more):
+        clock = clock or HandClock(utc=0)
+        return clock, Timekeeper(clock, floor_us=self.FLOOR_US, synchronised=tmp_path / "synchronized", **more)
+
+    def hub(self, clock, utc_us=NOW_US, uncertainty_us=20_000):
+        return Anchor(clock.t_ns, utc_us, uncertainty_us, Source.HUB)
+
+    def test_before_anybody_spoke_there_is_a_floor(self, tmp_path):
+        _, keeper = self.keeper(tmp_path)
+        assert (keeper.best().source, keeper.best().utc_us) == (Source.FLOOR, self.FLOOR_US)
+
+    def test_the_hub_s_word_goes_on_and_ages(self, tmp_path):
+        clock, keeper = self.keeper(tmp_path)
+        assert keeper.hear(self.hub(clock))
+        clock.forward(1000)
+        best = keeper.best()
+        assert (best.source, best.utc_us) == (Source.HUB, self.NOW_US + 1000 * 1_000_000)
+        assert best.uncertainty_us == 20_000 + 1000 * DRIFT_PPM
+
+    def test_a_worse_word_is_no_news_until_the_better_has_aged(self, tmp_path):
+        clock, keeper = self.keeper(tmp_path)
+        keeper.hear(self.hub(clock, uncertainty_us=5_000))
+        clock.forward(60)
+        assert not keeper.hear(self.hub(clock, uncertainty_us=20_000))
+        clock.forward(600)
+        assert keeper.hear(self.hub(clock, uncertainty_us=20_000))
+
+    def test_ntp_comes_before_the_hub(self, tmp_path):
+        clock, keeper = self.keeper(tmp_path, HandClock(utc=self.NOW_US))
+        keeper.hear(self.hub(clock))
+        assert keeper.best().source is Source.HUB
+        (tmp_path / "synchronized").touch()
+        assert keeper.best().source is Source.NTP
+
+    def test_the_floor_rises_and_only_the_hub_takes_it_back(self, tmp_path):
+        clock, keeper = self.keeper(tmp_path)
+        keeper.hear(self.hub(clock))
+        assert keeper.floor_us == self.NOW_US - 20_000
+        clock, next_boot = self.keeper(tmp_path, HandClock(utc=self.FLOOR_US), kept_us=keeper.floor_us)
+        assert next_boot.best().source is Source.FLOOR
+        next_boot.hear(self.hub(clock, self.FLOOR_US + 3600 * NS // 1000))
+        assert self.FLOOR_US < next_boot.floor_us < keeper.floor_us
+        next_boot.hear(Anchor(clock.t_ns, 0, 1, Source.HUB))
+        assert next_boot.floor_us == self.FLOOR_US

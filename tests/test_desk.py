@@ -11,6 +11,7 @@ from loan_desk import AUTHORITY, CARDS, IDENTITY, NURSE, PARTS, POINT, T0, FakeB
 
 from agent import ledger
 from agent.badges import Revoked, make_list
+from agent.clock import Timekeeper
 from agent.config import Config, parse
 from agent.custody import Action, State, What
 from agent.custody_commands import verify
@@ -53,6 +54,7 @@ class Bag:
             in_visit=lambda: False, connected=lambda: True, unreceipted=lambda: 0, unsent_bytes=lambda: 0,
             disk_error=lambda: self.disk_error, states=lambda: self.states, seen_s=dict, store=self.disk.store,
             begin_epoch=self.begin_epoch, said=lambda said, sentence: self.told.append(sentence),
+            time=Timekeeper(self.clock, floor_us=IDENTITY.not_before_us),
         )  # fmt: skip
         terms = Terms("sac-04", folder, PARTS, demo=demo)
         self.desk = Desk(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from agent.clock import Anchor, Source
 from agent.errors import StateError
 from agent.model import Instrument, InstrumentEvent, Kind, Reading, SampleBlock, Signal, Stream, Unit, Visit
 from agent.outbox import Outbox, OutboxThread
@@ -187,6 +188,45 @@ class TestEpochs:
         assert bag.recorder.epoch.id != first
         assert bag.header().header.reason is EpochReason.AGE
         assert bag.header().header.number == 2
+
+
+class TestTime:
+    def anchors(self, bag):
+        return [body for batch in bag.batches() for body in bodies(batch, AnchorBody)]
+
+    def test_the_hub_s_word_is_stored_when_it_is_news_also_outside_a_visit(self, bag):
+        utc_us = bag.clock.utc_us()
+        heard = [Anchor(bag.clock.t_ns, utc_us, doubt_us, Source.HUB) for doubt_us in (30_000, 50_000, 5_000)]
+        for anchor in heard:
+            bag.recorder.hub_time(anchor)
+        run(bag.recorder.cut())
+        told = [(a.source, a.uncertainty_us) for a in self.anchors(bag) if a.source is Source.HUB]
+        assert told == [(Source.HUB, 30_000), (Source.HUB, 5_000)]
+
+    def test_the_next_boot_knows_that_this_time_has_been(self, bag):
+        bag.recorder.hub_time(Anchor(bag.clock.t_ns, bag.clock.utc_us() + 10**15, 0, Source.HUB))
+        run(bag.recorder.cut())
+        again = bag.power_cut()
+        assert again.recorder.time.best().source is Source.FLOOR
+        assert again.recorder.time.floor_us == bag.clock.utc_us() + 10**15
+        again.outbox.close()
+
+    def test_that_ntp_vouches_is_stored_soon_and_every_ten_minutes(self, bag, tmp_path):
+        bag.recorder.time._synchronised = tmp_path / "synchronized"
+        bag.clock.utc += 10**15
+
+        async def main():
+            task = asyncio.create_task(bag.recorder.cut_every(lambda: 0.005))
+            for _ in range(25):
+                bag.clock.forward(60)
+                await asyncio.sleep(0.02)
+                (tmp_path / "synchronized").touch()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        asyncio.run(main())
+        told = [anchor.source for anchor in self.anchors(bag)]
+        assert told == [Source.FLOOR, Source.NTP, Source.NTP, Source.NTP]
 
 
 class TestVisits:

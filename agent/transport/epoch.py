@@ -69,6 +69,7 @@ class Epoch:
         signed = wire.encode(SignedHeader(header, identity.sign(header)))
         self.header = OutRow(self.id, 0, bytes([seal.Lane.HEADER]) + self.id + signed)
         self._state_counter = 0
+        self._ask_counter = 0
 
     @property
     def last(self) -> int:
@@ -86,6 +87,11 @@ class Epoch:
         """Seal a state message or a will."""
         self._state_counter += 1
         return self.up.seal(seal.Lane.STATE, self._state_counter, plaintext)
+
+    def ask(self, plaintext: bytes) -> bytes:
+        """Seal a question for the time."""
+        self._ask_counter += 1
+        return self.up.seal(seal.Lane.TIME_ASK, self._ask_counter, plaintext)
 
 
 @dataclass(frozen=True, slots=True)

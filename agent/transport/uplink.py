@@ -19,13 +19,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agent import __version__
+from agent.clock import Anchor
 from agent.errors import HubError, StateError, WireError
 from agent.outbox import OutboxThread
 from agent.supervisor import Backoff, attempt, side_by_side
 from agent.transport import seal, sequence, topics, wire
 from agent.transport.delivery import RESEND_AFTER_S, Delivery
 from agent.transport.epoch import Epoch, OutRow
-from agent.transport.messages import Command, EpochReceipt, Message, Receipt, State
+from agent.transport.hubtime import HubTime
+from agent.transport.messages import Command, EpochReceipt, Message, Receipt, State, TimeAnswer
 from agent.transport.ranges import SeqSet
 
 if TYPE_CHECKING:
@@ -163,6 +165,7 @@ class Hooks:
     receipt: Callable[[EpochReceipt], None]
     command: Callable[[Command], None]
     changed: Callable[[], None] = field(default=lambda: None)
+    time: Callable[[Anchor], None] = field(default=lambda _anchor: None)
 
 
 class Uplink:
@@ -178,6 +181,7 @@ class Uplink:
         outbox: OutboxThread,
         hooks: Hooks,
         now_ns: Callable[[], int],
+        floor_us: int = 0,
     ) -> None:
         self._connect_once = connect_once
         self._device = device
@@ -192,6 +196,7 @@ class Uplink:
         self._answered = asyncio.Event()
         self._hub_here = asyncio.Event()
         self._waiting_since_s = 0.0
+        self._time = HubTime(floor_us=floor_us)
         self._session = 0
         self._hub_sessions: set[bytes] = set()
         self._counted = 0, 0
@@ -238,6 +243,7 @@ class Uplink:
             while not self._live.empty():
                 self._live.get_nowait()
             self._delivery.connected()
+            self._time.connected()
             self._hub_here.clear()
             self._hub_sessions.clear()
             self._waiting_since_s = self._now_s()
@@ -358,6 +364,10 @@ class Uplink:
             self._hooks.changed()
         elif head.lane is seal.Lane.COMMAND and isinstance(message, Command):
             self._hooks.command(message)
+        elif head.lane is seal.Lane.TIME_ANSWER and isinstance(message, TimeAnswer):
+            anchor = self._time.answered(message, self._now_ns())
+            if anchor is not None:
+                self._hooks.time(anchor)
         else:
             raise WireError("a message on another's lane")
 
@@ -368,11 +378,15 @@ class Uplink:
         self._counted = up, down
 
     async def _watch(self, link: Link) -> None:
-        """Give the connection up when it is no use: no receipts, or nonsense."""
+        """Give the connection up when it is no use: no receipts, or nonsense. Ask the hub for the time meanwhile."""
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
             self._count(link)
             link.check_packet()
+            ask = self._time.due(self._now_ns()) if self._hub_here.is_set() else None
+            if ask is not None:
+                topic = str(topics.Topic(self._device, topics.Up.TIME))
+                await link.publish(topic, self._epoch().ask(wire.encode(ask)))
             now_s = self._now_s()
             if self._delivery.oldest_unanswered_s(now_s) is None and self._delivery.backlog() is None:
                 self._waiting_since_s = now_s

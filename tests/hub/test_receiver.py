@@ -15,6 +15,8 @@ from agent.transport.messages import (
     Receipt,
     Record,
     State,
+    TimeAnswer,
+    TimeAsk,
     VisitBody,
     VisitStep,
 )
@@ -233,6 +235,44 @@ class TestEpochsOfABag:
         again.take(LIVE, rows[3])
         commit(again, store)
         assert store.holes(BAG, old.id) == [(3, 3), (5, 5)]
+
+
+class TestTime:
+    ASK = f"besace/v1/{BAG}/up/time"
+
+    def ask(self, epoch, t_us):
+        return epoch.ask(wire.encode(TimeAsk(t_us)))
+
+    def test_a_question_is_answered_once_with_when_it_came_and_when_it_left(self):
+        times = iter([100, 350])
+        hub = Receiver(keyring(), now_us=lambda: 9, utc_us=lambda: next(times))
+        epoch = Bags().epoch()
+        hub.take(STATE, state(epoch))
+        hub.take(self.ASK, self.ask(epoch, 7))
+        ((topic, payload),) = hub.answers()
+        assert topic == f"besace/v1/{BAG}/down/time"
+        head, plaintext = epoch.down.open(payload)
+        assert (head.lane, wire.decode(plaintext)) == (seal.Lane.TIME_ANSWER, TimeAnswer(7, 100, 350))
+        assert hub.answers() == []
+
+    def test_of_several_the_last(self, hub):
+        epoch = Bags().epoch()
+        hub.take(STATE, state(epoch))
+        for t_us in (7, 8):
+            hub.take(self.ASK, self.ask(epoch, t_us))
+        ((_, payload),) = hub.answers()
+        assert wire.decode(epoch.down.open(payload)[1]).asked_us == 8
+
+    def test_what_is_no_question(self, hub):
+        epoch, stranger = Bags().epoch(), Bags().epoch()
+        hub.take(STATE, state(epoch))
+        for payload in (
+            b"", self.ask(stranger, 1), epoch.row(batch(1)).payload, epoch.ask(wire.encode(batch(1))),
+            epoch.header.payload, self.ask(epoch, 1)[:-1],
+        ):  # fmt: skip
+            hub.take(self.ASK, payload)
+        assert hub.answers() == []
+        assert hub.refused["time"] == 6
 
 
 class TestPresence:

@@ -6,17 +6,19 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from agent.clock import Source
 from agent.errors import HubError, StateError
 from agent.outbox import OutboxThread
 from agent.supervisor import Backoff
 from agent.transport import seal, sequence, topics, wire
 from agent.transport.delivery import Delivery
-from agent.transport.messages import Command, EpochReceipt, Order, Receipt, State
+from agent.transport.messages import Command, EpochReceipt, Order, Receipt, State, TimeAnswer, TimeAsk
 from agent.transport.uplink import MOST_REFUSED, SILENCE_S, Hooks, Uplink
 from tests.peers.cpts import BAG, Bags, HandClock, batch, keyring
 
 RECEIPT = f"besace/v1/{BAG}/down/receipt"
 COMMAND = f"besace/v1/{BAG}/down/command"
+TIME = f"besace/v1/{BAG}/down/time"
 
 
 @dataclass
@@ -75,10 +77,10 @@ class Peer:
         self.epoch = self.bags.epoch()
         self.outbox.now(self.outbox.box.commit, [self.epoch.header])
         self.delivery = Delivery(self.outbox.now(self.outbox.box.unreceipted))
-        self.links, self.wills, self.news, self.commands = [], [], [], []
+        self.links, self.wills, self.news, self.commands, self.anchors = [], [], [], [], []
         self.uplink = Uplink(
             self.connect, device=BAG, epoch=lambda: self.epoch, delivery=self.delivery, outbox=self.outbox,
-            hooks=Hooks(self.news.append, self.commands.append), now_ns=self.clock.now_ns,
+            hooks=Hooks(self.news.append, self.commands.append, time=self.anchors.append), now_ns=self.clock.now_ns,
         )  # fmt: skip
         self.hub = keyring()
 
@@ -111,7 +113,7 @@ class Peer:
     def say(self, message, lane=seal.Lane.RECEIPT, hub=None):
         """What the hub would say now."""
         entry = (hub or self.hub).admit(BAG, self.epoch.header.payload)
-        topic = RECEIPT if lane is seal.Lane.RECEIPT else COMMAND
+        topic = {seal.Lane.RECEIPT: RECEIPT, seal.Lane.COMMAND: COMMAND, seal.Lane.TIME_ANSWER: TIME}[lane]
         return topic, entry.down.seal(lane, wire.encode(message))
 
     async def hear(self, message, **how):
@@ -408,6 +410,24 @@ class TestGivingUp:
         with_peer(tmp_path, test)
 
 
+class TestTime:
+    def test_it_asks_once_the_hub_is_there_and_takes_the_answer(self, tmp_path):
+        async def test(peer):
+            assert peer.link.sent(topics.Up.TIME) == []
+            await peer.receipt(peer.epoch, 0)
+            (asked,) = peer.link.sent(topics.Up.TIME)
+            ask = wire.decode(peer.hub.admit(BAG, peer.epoch.header.payload).up.open(asked)[1])
+            assert ask == TimeAsk(peer.clock.t_ns // 1000)
+            peer.clock.forward(0.1)
+            for _ in range(2):
+                await peer.hear(TimeAnswer(ask.asked_us, 1000, 1000), lane=seal.Lane.TIME_ANSWER)
+            (anchor,) = peer.anchors
+            assert (anchor.utc_us, anchor.uncertainty_us, anchor.source) == (1000, 51_000, Source.HUB)
+            assert peer.uplink.state.refused == 0
+
+        with_peer(tmp_path, test)
+
+
 class TestNewEpoch:
     """It begins with a check-out, a check-in, or after twelve hours: on the connection as it is."""
 
@@ -426,7 +446,7 @@ class TestNewEpoch:
             await peer.row()
             await peer.settle()
             assert len(peer.links) == 1
-            (_, *rest) = peer.link.published
+            (_, *rest) = [sent for sent in peer.link.published if sent[0] is not topics.Up.TIME]
             assert [name for name, *_ in rest] == [topics.Up.LIVE, topics.Up.STATE, topics.Up.LIVE]
             assert rest[1][2:] == (1, True)
             header, sealed = sequence.split(rest[1][1])

@@ -1,0 +1,88 @@
+"""`besace-hub visits`: every visit with when it began and ended in UTC, as sure as that is known by now."""
+
+import argparse
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from agent.clock import Source
+from agent.transport import seal, wire
+from agent.transport.messages import Batch, EpochHeader, SignedHeader, VisitBody, VisitStep
+from hub.dating import Dated
+from hub.store import Store
+
+
+@dataclass(slots=True)
+class Dates:
+    """One visit: whose, its code, its beginning and end; None: not come, or no anchor yet."""
+
+    device: str
+    code: str = ""
+    opened: Dated | None = None
+    closed: Dated | None = None
+
+
+def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> argparse.ArgumentParser:
+    """Add the command to besace-hub's."""
+    parser = commands.add_parser("visits", help="list visits with their dates in UTC")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    return parser
+
+
+def visits(store: Store) -> list[Dates]:
+    """Every visit of which a step has come."""
+    found: dict[tuple[str, bytes], Dates] = {}
+    for device, visit, header_row, plaintext in store.visit_ends():
+        batch, boot_id = wire.decode(plaintext), _boot_id(header_row)
+        assert isinstance(batch, Batch)  # it has a visit: it was decoded before it was stored
+        dates = found.setdefault((device, visit), Dates(device))
+        for record in batch.records:
+            if isinstance(record.body, VisitBody):
+                dates.code = record.body.code
+                dated = store.dating(device, boot_id).utc(batch.t_us + 1000 * record.dt_ms)
+                if record.body.step is VisitStep.OPEN:
+                    dates.opened = dated
+                elif record.body.step is VisitStep.CLOSE:
+                    dates.closed = dated
+    return list(found.values())
+
+
+def _boot_id(header_row: bytes) -> bytes:
+    signed = wire.decode(header_row[1 + seal.EPOCH_BYTES :])
+    assert isinstance(signed, SignedHeader)
+    header = wire.decode(signed.header)
+    assert isinstance(header, EpochHeader)
+    return header.boot_id
+
+
+def _iso(dated: Dated | None) -> str | None:
+    if dated is None:
+        return None
+    return datetime.fromtimestamp(dated.utc_us / 1e6, UTC).isoformat(timespec="milliseconds")
+
+
+def _said(dated: Dated | None) -> str:
+    if dated is None:
+        return "-"
+    if dated.source is Source.FLOOR:
+        return f"after {_iso(dated)}"
+    return f"{_iso(dated)} ± {dated.uncertainty_us / 1e6:.3f} s ({dated.source.value})"
+
+
+def lines(store: Store, *, as_json: bool) -> list[str]:
+    """What the command prints."""
+    said = []
+    for dates in visits(store):
+        ends = {"opened": dates.opened, "closed": dates.closed}
+        if as_json:
+            record: dict[str, object] = {"device": dates.device, "code": dates.code}
+            for name, dated in ends.items():
+                record |= {
+                    name: _iso(dated),
+                    f"{name}_uncertainty_s": dated and dated.uncertainty_us / 1e6,
+                    f"{name}_source": dated and dated.source.value,
+                }
+            said.append(json.dumps(record))
+        else:
+            said.append("  ".join((dates.device, dates.code, *(_said(dated) for dated in ends.values()))))
+    return said
