@@ -17,5 +17,4 @@ def spectra_of(x: NDArray[Any]) -> NDArray[Any]:
 
 def features_of(spectra: NDArray[Any]) -> NDArray[np.float32]:
     """Features of every frame, (batch, frames, 129) to (batch, frames, 183)."""
-    features = Features(len(spectra))
-    return np.stack([features.of(frame) for frame in spectra.swapaxes(0, 1)], axis=1).astype(np.float32)
+    return Features(len(spectra)).of(spectra.swapaxes(0, 1)).swapaxes(0, 1).astype(np.float32)

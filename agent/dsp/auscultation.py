@@ -7,6 +7,7 @@ weights are package data with a model card beside them.
 from enum import Enum
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
@@ -18,6 +19,7 @@ from agent.model import Floats, Happening, StageEvent
 __all__ = ["AuscultationDenoiser", "HeartSounds", "Mode"]
 
 DELAY = FRAME - 1
+OVERLAP = FRAME // HOP
 SYNTHESIS = WINDOW * (2 * HOP / FRAME)  # the squared windows add up to 1
 FULL_SCALE = 1.0
 CLIPPED = 0.999 * FULL_SCALE
@@ -104,7 +106,7 @@ class AuscultationDenoiser:
     def _restart(self) -> None:
         self._pending = np.zeros(0)
         self._past = np.zeros(FRAME - HOP)
-        self._tail = np.zeros(FRAME)
+        self._tail = np.zeros((OVERLAP - 1, HOP))
         self._ready = np.zeros(HOP - 1)  # what one pushed sample may ask for before its hop is complete
         self._offset = None
         self._fade = np.sin(np.pi / 2 * np.arange(HOP) / HOP) ** 2
@@ -114,14 +116,16 @@ class AuscultationDenoiser:
         x = self._without_offset(self._watched(x))
         past = np.concatenate([self._past, x])
         self._past = past[-(FRAME - HOP) :]
-        out = np.empty(len(x))
-        for at in range(0, len(x), HOP):
-            spectrum = np.fft.rfft(past[at : at + FRAME] * WINDOW)
-            self._tail += np.fft.irfft(spectrum * self._mask.gains(spectrum), FRAME) * SYNTHESIS
-            out[at : at + HOP] = self._tail[:HOP]
-            self._tail[:-HOP] = self._tail[HOP:]
-            self._tail[-HOP:] = 0.0
-        return out
+        spectra = np.fft.rfft(sliding_window_view(past, FRAME)[::HOP] * WINDOW)
+        # One frame at a time: a product of several rounds differently, and the cutting must not be heard.
+        gains = np.concatenate([self._mask.gains(spectrum[None]) for spectrum in spectra])
+        frames = np.fft.irfft(spectra * gains, FRAME) * SYNTHESIS
+        hops = frames.reshape(len(frames), OVERLAP, HOP)
+        out = np.concatenate([self._tail, np.zeros((len(frames), HOP))])
+        for late in reversed(range(OVERLAP)):  # the oldest frame first: added in the same order for any cutting
+            out[late : late + len(frames)] += hops[:, late]
+        self._tail = out[len(frames) :]
+        return out[: len(frames)].reshape(-1)
 
     def _without_offset(self, x: Floats) -> Floats:
         """First-order high-pass at 0.5 Hz that starts settled on the first hop's mean, faded in over that hop."""

@@ -7,7 +7,9 @@ from typing import Protocol
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from scipy.signal import lfilter
 
 from agent.model import Floats
 
@@ -30,8 +32,10 @@ SMOOTHING_S = 0.1
 RISE = 0.25 / FRAMES_HZ  # of the tracked minimum, 2.5 dB a second
 LOW_BANDS = 4  # 16-47, 47-94, 94-156 and 156-250 Hz
 SHORTEST, LONGEST = 20, 94  # frames between heart beats: 188 to 40 a minute
-NEIGHBOURS = np.array([[-1], [0], [1]])
+NEIGHBOURS = np.array([-1, 0, 1])[:, None, None]
 FORGET = 1 - 1 / (3 * FRAMES_HZ)
+LEVEL_KEPT = 1 - 1 / (LEVEL_S * FRAMES_HZ)
+SMOOTH_KEPT = 1 - 1 / (SMOOTHING_S * FRAMES_HZ)
 GROUP_STARTS = np.arange(0, BANDS, 4)[:18]
 GROUP_SIZES = np.diff(np.append(GROUP_STARTS, BANDS))
 GROUPS = len(GROUP_STARTS)
@@ -41,14 +45,14 @@ WEIGHTS = ("dense_w", "dense_b", "input_w", "input_b", "state_w", "state_b", "ga
 
 
 class Mask(Protocol):
-    """Turns the spectrum (129,) of each 64 ms frame, 62.5 a second, into as many gains; keeps state between calls."""
+    """Turns the spectra (n, 129) of n 64 ms frames, 62.5 a second, into as many gains; keeps state between calls."""
 
     @property
     def trained(self) -> bool:
         """Whether this is the trained mask; otherwise it is the fallback, and must be said to be."""
 
-    def gains(self, spectrum: Spectra) -> Floats:
-        """Give the gains of the next frame."""
+    def gains(self, spectra: Spectra) -> Floats:
+        """Give the gains of the next frames."""
 
     def reset(self) -> None:
         """Forget everything."""
@@ -74,7 +78,7 @@ def low_matrix() -> Floats:
 
 
 class Features:
-    """What the network sees of a frame, shape (n, 183) for n sounds side by side, whatever their loudness.
+    """What the network sees of a frame, shape (frames, n, 183) for n sounds side by side, whatever their loudness.
 
     In units of 10 dB: log band powers minus their running mean over all bands and 2 s; minus each band's own tracked
     minimum, which follows downwards at once and upwards by 2.5 dB a second; the band powers in 18 groups one and two
@@ -85,52 +89,67 @@ class Features:
     def __init__(self, n: int = 1) -> None:
         self._bands = np.concatenate([band_matrix(), low_matrix()], axis=1)
         self._n, self._frames = np.arange(n), 0
-        self._weight = 0.0
-        self._level: Floats = np.zeros((n, 1))
-        self._mean: Floats = np.zeros((n, LOW_BANDS))
-        self._smooth: Floats = np.zeros((n, BANDS))
+        self._level: Floats = np.zeros((1, n, 1))  # states of the running means, as lfilter keeps them
+        self._mean: Floats = np.zeros((1, n, LOW_BANDS))
+        self._smooth: Floats | None = None
+        self._correlation: Floats = np.zeros((1, n, LONGEST + 1))
         self._minimum: Floats = np.full((n, BANDS), np.inf)
-        self._envelopes: Floats = np.zeros((n, 2 * (LONGEST + 1), LOW_BANDS))  # twice, so that the past is one slice
-        self._correlation: Floats = np.zeros((n, LONGEST + 1))  # longest lag first
-        self._history: Floats = np.zeros((2 * LONGEST + 2, n, GROUPS))
+        self._envelopes: Floats = np.zeros((LONGEST, n, LOW_BANDS))  # of the frames before
+        self._history: Floats = np.zeros((2 * LONGEST + 1, n, GROUPS))
 
     def of(self, spectra: Spectra) -> Floats:
-        """Take the next frame of each sound, (n, 129)."""
+        """Take the next frames of each sound, (frames, n, 129)."""
         power = (spectra.real**2 + spectra.imag**2) @ self._bands + TINY
-        x, low = np.log10(power[:, :BANDS]), power[:, BANDS:]
-        kept = 1 - 1 / (LEVEL_S * FRAMES_HZ)
-        self._weight = kept * self._weight + (1 - kept)
-        self._level = kept * self._level + (1 - kept) / BANDS * np.add.reduce(x, axis=1, keepdims=True)
-        if not self._frames:
-            self._smooth = x
-        self._smooth = self._smooth + (x - self._smooth) / (SMOOTHING_S * FRAMES_HZ)
-        self._minimum = np.minimum(self._minimum + RISE, self._smooth)
-        relative = x - self._level / self._weight
-        beat, regular = self._beat(np.sqrt(np.sqrt(low)))
-        echoes = [self._echo(beat), self._echo(2 * beat)]
-        self._history[self._frames % len(self._history)] = np.add.reduceat(relative, GROUP_STARTS, axis=1) / GROUP_SIZES
-        self._frames += 1
-        return np.concatenate([relative, x - self._minimum, *echoes, regular[:, None]], axis=1)
+        x, low = np.log10(power[..., :BANDS]), power[..., BANDS:]
+        frames = self._frames + np.arange(1.0, len(x) + 1)
+        self._frames += len(x)
+        weight = (1 - LEVEL_KEPT**frames)[:, None, None]  # of what a running mean that began at 0 has seen
+        level, self._level = running(x.mean(axis=-1, keepdims=True), LEVEL_KEPT, self._level)
+        relative = x - level / weight
+        beat, regular = self._beat(np.sqrt(np.sqrt(low)), weight)
+        groups = np.add.reduceat(relative, GROUP_STARTS, axis=-1) / GROUP_SIZES
+        history = np.concatenate([self._history, groups])
+        self._history = history[len(x) :]
+        echoes = [self._echo(history, beat), self._echo(history, 2 * beat)]
+        return np.concatenate([relative, x - self._least(x), *echoes, regular[..., None]], axis=-1)
 
-    def _beat(self, envelopes: Floats) -> tuple[NDArray[np.intp], Floats]:
+    def _least(self, x: Floats) -> Floats:
+        """Follow each band's minimum."""
+        if self._smooth is None:
+            self._smooth = SMOOTH_KEPT * x[:1]
+        smooth, self._smooth = running(x, SMOOTH_KEPT, self._smooth)
+        risen = RISE * np.arange(1, len(x) + 1)[:, None, None]
+        smooth[0] = np.minimum(smooth[0], self._minimum + RISE)
+        least: Floats = np.minimum.accumulate(smooth - risen) + risen
+        self._minimum = least[-1]
+        return least
+
+    def _beat(self, envelopes: Floats, weight: Floats) -> tuple[NDArray[np.intp], Floats]:
         """Follow the autocorrelation; give the best lag in frames and its share of the whole."""
-        kept = 1 - 1 / (LEVEL_S * FRAMES_HZ)
-        self._mean = kept * self._mean + (1 - kept) * envelopes
-        e = envelopes * self._weight / self._mean - 1
-        at = self._frames % (LONGEST + 1)
-        self._envelopes[:, [at, at + LONGEST + 1]] = e[:, None]
-        past = self._envelopes[:, at + 1 : at + LONGEST + 2]
-        self._correlation = FORGET * self._correlation + (past @ e[:, :, None])[:, :, 0]
-        best = self._correlation[:, : LONGEST + 1 - SHORTEST].argmax(axis=1)
-        beat = LONGEST - best
-        regular = self._correlation[self._n, best] / np.maximum(self._correlation[:, -1], TINY)
-        return beat, np.maximum(regular, 0.0)
+        mean, self._mean = running(envelopes, LEVEL_KEPT, self._mean)
+        e = envelopes * weight / mean - 1
+        past = np.concatenate([self._envelopes, e])
+        self._envelopes = past[len(e) :]
+        lagged = sliding_window_view(past, LONGEST + 1, axis=0)  # (frames, n, bands, lags), longest lag first
+        products = (e[:, :, None, :] @ lagged)[:, :, 0] * (1 / (1 - FORGET))
+        correlation, self._correlation = running(products, FORGET, self._correlation)
+        lags = correlation[..., : LONGEST + 1 - SHORTEST].argmax(axis=-1)
+        share = np.take_along_axis(correlation, lags[..., None], axis=-1)[..., 0] / np.maximum(
+            correlation[..., -1], TINY
+        )
+        return LONGEST - lags, np.maximum(share, 0.0)
 
-    def _echo(self, lag: NDArray[np.intp]) -> Floats:
+    def _echo(self, history: Floats, lag: NDArray[np.intp]) -> Floats:
         """Give what was loudest within a frame of `lag` ago."""
-        at = (self._frames - lag + NEIGHBOURS) % len(self._history)
-        loudest: Floats = self._history[at, self._n].max(axis=0)
+        now = 2 * LONGEST + 1 + np.arange(len(lag))[:, None]
+        loudest: Floats = history[now - lag + NEIGHBOURS, self._n].max(axis=0)
         return loudest
+
+
+def running(x: Floats, kept: float, state: Floats) -> tuple[Floats, Floats]:
+    """Running mean along the first axis that keeps the share `kept` of itself at each step, and its new state."""
+    y, state = lfilter([1 - kept], [1, -kept], x, axis=0, zi=state)
+    return y, state
 
 
 class TrainedMask:
@@ -158,17 +177,19 @@ class TrainedMask:
         self._features = Features()
         self._state: NDArray[np.float32] = np.zeros(self._w["state_w"].shape[1], dtype=np.float32)
 
-    def gains(self, spectrum: Spectra) -> Floats:
-        """Give the gains of the next frame."""
+    def gains(self, spectra: Spectra) -> Floats:
+        """Give the gains of the next frames; all but the unit's own past is one product for all of them."""
         w, n = self._w, len(self._state)
-        seen = self._features.of(spectrum[None])[0].astype(np.float32)
-        hidden = np.maximum(self._dense_w @ seen + self._dense_b, 0)
-        entering = w["input_w"] @ hidden + w["input_b"]
-        staying = w["state_w"] @ self._state + w["state_b"]
-        gates = sigmoid(entering[: 2 * n] + staying[: 2 * n])
-        new = np.tanh(entering[2 * n :] + gates[:n] * staying[2 * n :])
-        self._state = new + gates[n:] * (self._state - new)
-        kept = sigmoid(w["gain_w"] @ self._state + w["gain_b"]).astype(np.float64)
+        seen = self._features.of(spectra[:, None])[:, 0].astype(np.float32)
+        hidden = np.maximum(seen @ self._dense_w.T + self._dense_b, 0)
+        entering = hidden @ w["input_w"].T + w["input_b"]
+        states = np.empty((len(spectra), n), dtype=np.float32)
+        for enters, state in zip(entering, states, strict=True):
+            staying = w["state_w"] @ self._state + w["state_b"]
+            gates = sigmoid(enters[: 2 * n] + staying[: 2 * n])
+            new = np.tanh(enters[2 * n :] + gates[:n] * staying[2 * n :])
+            self._state = state[:] = new + gates[n:] * (self._state - new)
+        kept = sigmoid(states @ w["gain_w"].T + w["gain_b"]).astype(np.float64)
         return self._floor + (1 - self._floor) * kept
 
 
@@ -199,9 +220,11 @@ class ClassicalMask:
         self._power: Floats | None = None
         self._minimum = np.zeros(BINS)
 
-    def gains(self, spectrum: Spectra) -> Floats:
-        """Give the gains of the next frame."""
-        now = np.abs(spectrum) ** 2
+    def gains(self, spectra: Spectra) -> Floats:
+        """Give the gains of the next frames."""
+        return np.array([self._next(now) for now in np.abs(spectra) ** 2]).reshape(-1, BINS)
+
+    def _next(self, now: Floats) -> Floats:
         if self._power is None:
             self._power = self._minimum = now
         before, self._power = self._power, 0.6 * self._power + 0.4 * now

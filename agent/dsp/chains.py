@@ -39,7 +39,6 @@ from agent.model import (
 
 Shown = Trace | Analysis
 MAINS_HZ = 50.0
-AUSCULTATION_BINS = 129  # of the denoiser's 64 ms frames
 MV_PER = {"V": 1e3, "mV": 1.0, "uV": 1e-3}
 
 
@@ -177,12 +176,8 @@ class _Through:
 
     trained = True
 
-    def __init__(self) -> None:
-        self._ones = np.ones(AUSCULTATION_BINS)
-
-    def gains(self, spectrum: NDArray[np.complex128]) -> Floats:
-        del spectrum
-        return self._ones
+    def gains(self, spectra: NDArray[np.complex128]) -> Floats:
+        return np.ones(spectra.shape)
 
     def reset(self) -> None:
         """Nothing is kept."""

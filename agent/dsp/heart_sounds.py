@@ -6,6 +6,7 @@ alternately S1 and S2 at the intervals that period and its systole allow, that e
 """
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from agent.dsp.auscultation_mask import FRAME, FRAMES_HZ, FS_HZ, HOP, WINDOW, Mask, mask_for
@@ -17,6 +18,7 @@ COMPRESSION = 0.5  # of power: amplitude
 KEPT = 375  # frames of envelope: 6 s
 FIRST = 160  # 2.6 s
 EVERY = 32  # a decision every half second
+RUN = FRAME + (EVERY - 1) * HOP  # samples of the frames in between
 RATES = (38.0, 190.0)
 SURE = 0.35  # autocorrelation at the period, of that at 0
 AGREE = 0.08  # two estimates in a row within 8 %
@@ -34,8 +36,7 @@ class HeartSounds:
 
     _pending: Floats
     _start: int  # of the first sample not yet in a frame
-    _frames: int
-    _bands: list[list[float]]
+    _bands: Floats
 
     def __init__(self, fs_hz: float = FS_HZ, mask: Mask | None = None) -> None:
         check_rate(fs_hz, FS_HZ, FS_HZ)
@@ -68,14 +69,14 @@ class HeartSounds:
         x = as_samples(block)
         self._pending = np.concatenate([self._pending, np.where(np.isfinite(x), x, 0.0)])
         found: list[HeartSound] = []
-        while len(self._pending) >= FRAME:
-            spectrum = np.fft.rfft(self._pending[:FRAME] * WINDOW)
-            self._pending = self._pending[HOP:]
-            self._start += HOP
-            power = np.abs(spectrum * self._mask.gains(spectrum)) ** 2
-            self._bands.append([power[low:high].mean() for low, high in BANDS_BINS])
-            self._frames += 1
-            if self._frames >= FIRST and self._frames % EVERY == 0:
+        while len(self._pending) >= RUN:  # always the same frames at once: the cutting of the input cannot matter
+            spectra = np.fft.rfft(sliding_window_view(self._pending[:RUN], FRAME)[::HOP] * WINDOW)
+            self._pending = self._pending[EVERY * HOP :]
+            self._start += EVERY * HOP
+            power = np.abs(spectra * self._mask.gains(spectra)) ** 2
+            bands = [power[:, low:high].mean(axis=1) for low, high in BANDS_BINS]
+            self._bands = np.concatenate([self._bands, np.stack(bands, axis=1)])[-KEPT:]
+            if len(self._bands) >= FIRST:
                 found += self._decide()
         return found
 
@@ -83,15 +84,13 @@ class HeartSounds:
         self._mask.reset()
         self._pending = np.zeros(FRAME - HOP)
         self._start = index
-        self._frames = 0
-        self._bands = []
+        self._bands = np.empty((0, len(BANDS_BINS)))
         self._period = 0.0
         self._rate = Rate(None, NoValue.STARTING)
         self._given_s = -1.0
 
     def _decide(self) -> list[HeartSound]:
-        self._bands = self._bands[-KEPT:]
-        power = np.array(self._bands)
+        power = self._bands
         if power.max() < SILENT:
             self._rate = Rate(None, NoValue.SILENT)
             return []

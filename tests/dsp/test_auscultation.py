@@ -23,8 +23,8 @@ class Everything:
 
     trained = True
 
-    def gains(self, spectrum):
-        return np.ones(len(spectrum))
+    def gains(self, spectra):
+        return np.ones(spectra.shape)
 
     def reset(self):
         pass
@@ -274,14 +274,28 @@ def test_masks_stay_within_0_and_1():
     weights = {name: 3 * rng.standard_normal(shape).astype(np.float32) for name, shape in small.items()}
     for mask in (TrainedMask("heart", weights), ClassicalMask("heart")):
         for scale in (0.0, 1e-9, 1.0, 1e6):
-            gains = mask.gains(scale * np.fft.rfft(rng.standard_normal(256)))
-            assert gains.shape == (BINS,)
+            gains = mask.gains(scale * np.fft.rfft(rng.standard_normal((3, 256))))
+            assert gains.shape == (3, BINS)
             assert ((gains >= 0) & (gains <= 1)).all()
 
 
 def features_of(frames):
+    return Features().of(frames[:, None])[:, 0]
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 95, 200])
+def test_features_and_gains_are_the_same_however_many_frames_come_at_once(at_once):
+    rng = np.random.default_rng(6)
+    frames = np.fft.rfft(rng.standard_normal((400, 256)))
+    frames[::50, 2:6] *= 30
+    pieces = [frames[i : i + at_once] for i in range(0, 400, at_once)]
     stage = Features()
-    return np.array([stage.of(f[None])[0] for f in frames])
+    assert np.abs(np.concatenate([stage.of(p[:, None])[:, 0] for p in pieces]) - features_of(frames)).max() < 1e-9
+    for whole, cut in (
+        (masks.mask_for("heart"), masks.mask_for("heart")),
+        (ClassicalMask("lung"), ClassicalMask("lung")),
+    ):
+        assert np.abs(np.concatenate([cut.gains(p) for p in pieces]) - whole.gains(frames)).max() < 1e-5
 
 
 def test_features_do_not_depend_on_loudness_and_follow_the_minimum():
