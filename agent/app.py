@@ -39,7 +39,7 @@ from agent.model import (
 from agent.notify import notify, watchdog_s
 from agent.outbox import Lock, OutboxThread
 from agent.recorder import Recorder
-from agent.signals import EVERY_S, SHOWN_EVERY_S, Signals
+from agent.signals import Signals
 from agent.status import Tally, resources, since_exec_s
 from agent.supervisor import supervise
 from agent.transport import identity as identities
@@ -85,11 +85,7 @@ class Agent:
         self._instruments = Instruments(
             config.instrument, config.radio, sink=self._take, opened=self._opened, now_ns=self._clock.now_ns
         )
-        self._signals = Signals(
-            described=self._described,
-            found=self._found,
-            every_s=SHOWN_EVERY_S if config.page.enabled else EVERY_S,
-        )
+        self._signals = Signals(described=self._described, found=self._found, watched=self._looked_at)
         self._machine = VisitMachine()
         self._tally = Tally()
         self._watched_until_s = 0.0
@@ -355,9 +351,16 @@ class Agent:
 
     # --- the hub ------------------------------------------------------------------------------------------------
 
+    def _watched(self) -> bool:
+        """Whether a doctor looks."""
+        return time.monotonic() < self._watched_until_s
+
+    def _looked_at(self) -> bool:
+        """Whether anybody does."""
+        return self._watched() or self.board.looked_at()
+
     def _interval_s(self) -> float:
-        watched = time.monotonic() < self._watched_until_s
-        return self._config.pace.watched_s if watched else self._config.pace.batch_s
+        return self._config.pace.watched_s if self._watched() else self._config.pace.batch_s
 
     def _command(self, command: Command) -> None:
         if command.order is Order.WATCH:
@@ -377,8 +380,7 @@ class Agent:
     def _show_link(self) -> None:
         state = self._uplink.state
         if state.connected:
-            watched = time.monotonic() < self._watched_until_s
-            self.board.link(LinkState.WATCHED if watched else LinkState.CONNECTED, state.receipted_until_ns or None)
+            self.board.link(LinkState.WATCHED if self._watched() else LinkState.CONNECTED, state.receipted_until_ns or None)
         else:
             away = LinkState.OFFLINE if state.connections or state.last_error else LinkState.STARTING
             self.board.link(away, state.receipted_until_ns or None)

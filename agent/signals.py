@@ -1,4 +1,4 @@
-"""The signal processing at work: loaded after READY, run a few times a second over what came in between.
+"""The signal processing at work: loaded after READY, run once a second over what came in between, and more often while somebody looks.
 
 What is stored and sent does not depend on it: when it breaks, its supervisor starts it anew and numbers go stale.
 """
@@ -15,8 +15,8 @@ from agent.model import Analysis, ChainStage, Reading, SampleBlock, Signal, Stre
 if TYPE_CHECKING:
     from agent.dsp.chains import Chains
 
-EVERY_S = 0.5
-SHOWN_EVERY_S = 0.25  # where a page shows it: a sweep must move
+EVERY_S = 1.0
+WATCHED_EVERY_S = 0.25  # while somebody looks: a sweep must move
 LOADING_SWITCH_S = 0.0005
 LATE_S = 4 * EVERY_S + 2
 
@@ -28,18 +28,21 @@ def _load() -> "Chains":
 
 
 class Signals:
-    """Every stream's chain. `described` hears of a stream's stages once they are known, `found` of what they give."""
+    """Every stream's chain. `described` hears of a stream's stages once they are known, `found` of what they give.
+
+    `watched` says whether somebody looks: a stage costs nearly as much for a quarter of a second as for a whole one.
+    """
 
     def __init__(
         self,
         *,
         described: Callable[[Stream, tuple[ChainStage, ...]], None],
         found: Callable[[Trace | Analysis], None],
-        every_s: float = SHOWN_EVERY_S,
+        watched: Callable[[], bool] = lambda: True,
     ) -> None:
         self._described = described
         self._found = found
-        self._every_s = every_s
+        self._watched = watched
         self._streams: dict[str, Stream] = {}
         self._stages: dict[str, tuple[ChainStage, ...]] = {}
         self._blocks: list[SampleBlock] = []
@@ -91,7 +94,7 @@ class Signals:
         gc.collect()
         gc.freeze()  # a full collection would cost 40 ms of silence
         while True:
-            await asyncio.sleep(self._every_s)
+            await asyncio.sleep(WATCHED_EVERY_S if self._watched() else EVERY_S)
             blocks, self._blocks = self._blocks, []
             for shown in self._chains.push_all(blocks):
                 self._found(shown)

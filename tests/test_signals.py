@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import numpy as np
+import pytest
 
 from agent.model import Analysis, Happening, Kind, Reading, SampleBlock, Signal, Stream, Trace, Unit
 from agent.signals import LATE_S, Signals
@@ -112,3 +113,19 @@ def test_turns_that_stop_coming_are_noticed(monkeypatch):
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + LATE_S + 1)
     assert signals.late()
+
+
+def test_turns_come_once_a_second_and_four_times_while_somebody_looks(monkeypatch):
+    """Counted in the sleeps asked for, not in time passed."""
+    slept, looking = [], iter([False, True, False])
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            raise asyncio.CancelledError
+
+    signals = Signals(described=lambda *_: None, found=lambda _: None, watched=lambda: next(looking))
+    monkeypatch.setattr("agent.signals.asyncio.sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(signals.run())
+    assert slept == [1.0, 0.25, 1.0]

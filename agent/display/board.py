@@ -46,6 +46,8 @@ __all__ = [
 Message = dict[str, Any]
 Item = Trace | Analysis | Reading | InstrumentEvent | Gap | SampleBlock
 
+LOOKED_AT_S = 2.0
+"""How long after a page's last question somebody is taken to look."""
 KEEP_S = 8.0
 """Traces kept for a page that connects or falls behind: one sweep and a little more."""
 NON_STANDARD_LEAD = 131072
@@ -106,6 +108,7 @@ class Board:
         self._birth_number = 1
         self._epoch = 1
         self._wave_number = 0
+        self._looked_ns: int | None = None
         self._pieces: deque[tuple[int, int, Piece]] = deque()  # (number, arrival, piece)
         self.sounds = {"raw": Sound(), "treated": Sound()}
         self._picture = Picture()
@@ -218,6 +221,7 @@ class Board:
 
         A page that fell behind by more than KEEP_S misses the traces in between; it never holds anything up.
         """
+        self._looked_ns = self._now_ns()
         out: list[Message] = []
         if since.birth != self._birth_number:
             out.append(self._birth())
@@ -236,6 +240,10 @@ class Board:
         out += [{"kind": "wave", "stream": p.stream, "t": p.t, "fs": p.fs, "q": p.q, "y": p.y} for p in joined]
         out.append(self._vitals())
         return out, Cursor(self._birth_number, self._wave_number)
+
+    def looked_at(self) -> bool:
+        """Whether a page has asked within LOOKED_AT_S."""
+        return self._looked_ns is not None and self._now_ns() - self._looked_ns < LOOKED_AT_S * 1e9
 
     def _slots(self) -> dict[str, Stream]:
         """The stream in each sweep: of the preferred signal, the first described."""

@@ -10,7 +10,7 @@ from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Instrument, InstrumentState, Stream
 
 READ_SIZE = 65536
-READ_EVERY_S = 0.1
+READ_EVERY_S = 0.12
 PERIOD_S = 0.032
 
 
@@ -49,7 +49,7 @@ class SocketSource:
             raise InstrumentError(InstrumentReason.CANNOT_OPEN, f"{self._path}: {error}") from error
 
     async def read(self, decoder: StethoscopeDecoder) -> list[Item]:
-        """Wait for the next bytes: about ten times a second, since the kernel keeps what comes meanwhile."""
+        """Wait for the next bytes: about eight times a second, since the kernel keeps what comes meanwhile."""
         assert self._socket is not None
         await asyncio.sleep(READ_EVERY_S)
         try:

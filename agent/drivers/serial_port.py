@@ -13,7 +13,7 @@ from agent.model import Instrument, InstrumentState, Stream
 
 READ_SIZE = 65536
 POLL_S = 0.25
-READ_EVERY_S = 0.08
+READ_EVERY_S = 0.12
 
 
 class SerialDriver:
@@ -99,12 +99,13 @@ class SerialDriver:
 
         def again() -> None:
             if not ended.done():
-                loop.add_reader(fd, readable)
+                readable()
 
         def readable() -> None:
             try:
                 data = os.read(fd, READ_SIZE)
             except BlockingIOError:
+                loop.add_reader(fd, readable)  # it fell silent: wait
                 return
             except OSError as error:  # EIO: unplugged
                 data, why = b"", str(error)

@@ -645,3 +645,11 @@ def test_streams_that_have_no_sweep_are_not_sent():
     desk.board.describe([INFRARED, Stream("resp", Signal.RESPIRATION, "board", 125.0, 1.0, "1")])
     desk.samples(INFRARED)
     assert [m["kind"] for m in desk.board.messages()[0]] == ["birth", "vitals"]
+
+
+def test_somebody_looks_for_two_seconds_after_a_page_s_last_question():
+    desk = Desk().described()
+    assert not desk.board.looked_at()
+    assert desk.vitals
+    assert desk.after(1.9).board.looked_at()
+    assert not desk.after(0.2).board.looked_at()
