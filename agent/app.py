@@ -380,7 +380,8 @@ class Agent:
     def _show_link(self) -> None:
         state = self._uplink.state
         if state.connected:
-            self.board.link(LinkState.WATCHED if self._watched() else LinkState.CONNECTED, state.receipted_until_ns or None)
+            here = LinkState.WATCHED if self._watched() else LinkState.CONNECTED
+            self.board.link(here, state.receipted_until_ns or None)
         else:
             away = LinkState.OFFLINE if state.connections or state.last_error else LinkState.STARTING
             self.board.link(away, state.receipted_until_ns or None)

@@ -1,4 +1,4 @@
-"""The signal processing at work: loaded after READY, run once a second over what came in between, and more often while somebody looks.
+"""The signal processing at work: loaded after READY, run over what came in between, more often while somebody looks.
 
 What is stored and sent does not depend on it: when it breaks, its supervisor starts it anew and numbers go stale.
 """

@@ -102,7 +102,8 @@ class _Shortcut:
     1 % of a core, spent by a radio that no real bag carries. Every other packet goes bumble's own way.
     """
 
-    NOTIFICATION = struct.Struct("<BHHHHBH")  # H4 type, handle and flags, length; L2CAP length, channel; ATT code, handle
+    # H4 type, connection and flags, length; L2CAP length, channel; ATT code, attribute
+    NOTIFICATION = struct.Struct("<BHHHHBH")
     ACL_DATA, ATT_CHANNEL, HANDLE_VALUE_NOTIFICATION = 2, 4, 0x1B
 
     def __init__(self, host: Any, clients: "dict[int, _Client]") -> None:
