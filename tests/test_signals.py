@@ -79,7 +79,7 @@ def test_an_instrument_s_own_pulse_rate_reaches_the_chains_once_they_are_loaded(
     told = lambda found: any(  # noqa: E731
         e.kind is Happening.PULSE_DEFICIT for x in found if isinstance(x, Analysis) for e in x.events
     )
-    signals = Signals(described=lambda *_: None, found=found.append, every_s=0.01)
+    signals = Signals(described=lambda *_: None, found=found.append)
     signals.add([ECG])
     spikes = (1000 * (np.arange(25 * 125) % 75 < 4)).astype(np.int32)
 

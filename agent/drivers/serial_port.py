@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import select
 from pathlib import Path
 
 import serial
@@ -98,14 +99,17 @@ class SerialDriver:
         ended: asyncio.Future[str] = loop.create_future()
 
         def again() -> None:
-            if not ended.done():
+            if ended.done():
+                return
+            if select.select([fd], [], [], 0)[0]:  # an empty read would look like the end
                 readable()
+            else:
+                loop.add_reader(fd, readable)
 
         def readable() -> None:
             try:
                 data = os.read(fd, READ_SIZE)
             except BlockingIOError:
-                loop.add_reader(fd, readable)  # it fell silent: wait
                 return
             except OSError as error:  # EIO: unplugged
                 data, why = b"", str(error)

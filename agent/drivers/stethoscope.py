@@ -57,8 +57,9 @@ class StethoscopeDecoder:
             self.counters.skipped_bytes += len(data)
             return []
         buffer += data
-        runs: list[tuple[int, list[Samples]]] = []  # frames that follow each other are taken as one: cheaper
-        following = -1
+        items: list[Item] = []
+        run: list[Samples] = []  # frames that follow each other are taken as one: cheaper
+        start = following = -1
         while len(buffer) >= HEADER.size and not self.lost_sync:
             index, n = HEADER.unpack_from(buffer)
             size = HEADER.size + 2 * n
@@ -66,11 +67,19 @@ class StethoscopeDecoder:
                 break
             samples = np.frombuffer(bytes(buffer[HEADER.size : size]), "<i2").astype(np.int32)
             del buffer[:size]
-            if index != following:
-                runs.append((index, []))
-            runs[-1][1].append(samples)
-            following = index + n
-        return [item for start, run in runs for item in self.take(start, np.concatenate(run), t_ns)]
+            if index == following:
+                run.append(samples)
+                following += n
+                continue
+            items += self._taken(start, run, t_ns)
+            run, start, following = [samples], index, index + n
+            if self._next_in is not None and index < self._next_in:  # repeated: nothing may hang on to it
+                items += self._taken(start, run, t_ns)
+                run, following = [], -1
+        return items + self._taken(start, run, t_ns)
+
+    def _taken(self, start: int, run: list[Samples], t_ns: int) -> list[Item]:
+        return self.take(start, np.concatenate(run), t_ns) if run else []
 
     def take(self, index: int, samples: Samples, t_ns: int) -> list[Item]:
         """Take 16 kHz samples whose first has the source's index `index`, arrived at `t_ns`."""
