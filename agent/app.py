@@ -16,6 +16,7 @@ from agent import __version__
 from agent.clock import VOUCHED, BootClock, Clock
 from agent.config import Config
 from agent.control import serve_control
+from agent.dating import OUTSIDE_NS, Dating
 from agent.display.board import Board, LinkState, VisitState
 from agent.display.views import card_of, spoken, view_of
 from agent.display.words import Words
@@ -83,8 +84,10 @@ class Agent:
         self._outbox = OutboxThread(config.bag.state_dir / "outbox.sqlite")
         self._delivery = Delivery(self._outbox.now(self._outbox.box.unreceipted))
         self._instruments = Instruments(
-            config.instrument, config.radio, sink=self._take, opened=self._opened, now_ns=self._clock.now_ns
-        )
+            config.instrument, config.radio, sink=self._take, opened=self._opened, now_ns=self._clock.now_ns,
+            wall=lambda: self._wall(self._clock.now_ns()),
+        )  # fmt: skip
+        self._dating = Dating()
         self._signals = Signals(described=self._described, found=self._found, watched=self._looked_at)
         self._machine = VisitMachine()
         self._tally = Tally()
@@ -226,17 +229,28 @@ class Agent:
         """Everything an instrument gives comes through here, in the loop."""
         if isinstance(item, SampleBlock) and not self._wanted(item):
             return
-        self._tally.count(item)
         if isinstance(item, Scan):
+            self._tally.count(item)
             if not self._scans.full():
                 self._scans.put_nowait(item.text)
             return
         key = item.stream.partition(".")[0] if isinstance(item, SampleBlock | Gap) else item.instrument
         self._spoke_ns[key] = self._clock.now_ns()
         if isinstance(item, SampleBlock):
+            self._tally.count(item)
             self._signals.take(item)
             self._recorder.add([item])
             return
+        for kept in [item] if isinstance(item, Gap) else self._dating.take([item], self._since_ns()):
+            self._said_by_instrument(kept)
+
+    def _since_ns(self) -> int:
+        """What was measured before this is another moment's: the visit's beginning, without one a while ago."""
+        visit = self._recorder.visit
+        return visit.t_ns if visit is not None else self._clock.now_ns() - OUTSIDE_NS
+
+    def _said_by_instrument(self, item: Gap | Reading | InstrumentEvent) -> None:
+        self._tally.count(item)
         self.board.feed(item)
         self._recorder.add([item])
         if isinstance(item, Reading):

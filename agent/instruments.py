@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from typing import TYPE_CHECKING, Any
 
 from agent.config import InstrumentConfig, RadioConfig
-from agent.drivers.base import Driver, Sink
+from agent.drivers.base import Driver, Sink, WallClock, no_wall_clock
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import InstrumentEvent, InstrumentState
 from agent.supervisor import Counters, supervise
@@ -29,7 +29,10 @@ def load_radio(config: RadioConfig) -> "Radio":
 
 
 class Instruments:
-    """Opens and runs them; `opened` is called once for each, before its first byte."""
+    """Opens and runs them; `opened` is called once for each, before its first byte.
+
+    `wall` gives the local time of day once it is known, for instruments whose clock may be set.
+    """
 
     def __init__(
         self,
@@ -39,6 +42,7 @@ class Instruments:
         sink: Sink,
         opened: Callable[[Driver], None],
         now_ns: Callable[[], int],
+        wall: WallClock = no_wall_clock,
     ) -> None:
         self._wanted = tuple(wanted)
         self._radio_config = radio
@@ -46,6 +50,7 @@ class Instruments:
         self._sink = sink
         self._opened = opened
         self._now_ns = now_ns
+        self._wall = wall
         self._counters: dict[str, Counters] = {}
         self._states: dict[str, InstrumentState] = {}
         self.drivers: dict[str, Driver] = {}
@@ -58,7 +63,7 @@ class Instruments:
             for wanted in self._wanted:
                 counters = self._counters[wanted.key] = Counters()
                 try:
-                    driver = open_driver(wanted.key, wanted.where, radio=await self._radio_for(wanted))
+                    driver = open_driver(wanted.key, wanted.where, radio=await self._radio_for(wanted), wall=self._wall)
                 except InstrumentError as error:  # an unknown key, a missing library: said, and the others work
                     counters.last_error = str(error)
                     self._failed(wanted.key)(error)

@@ -57,7 +57,7 @@ def run_for(seconds: float, *keys: str) -> tuple[Instruments, list]:
 
 @pytest.fixture(autouse=True)
 def fakes(monkeypatch):
-    def open_driver(key, where, *, radio=None):
+    def open_driver(key, where, *, radio=None, wall=None):
         if key == "unknown":
             raise InstrumentError(InstrumentReason.NOT_FOUND, "no such key")
         return Fake(key)
@@ -106,3 +106,30 @@ def test_states_are_kept_for_whoever_comes_later():
     instruments.saw(InstrumentEvent("steady", 1, InstrumentState.MEASURING))
     instruments.saw(InstrumentEvent("steady", 2, None, "battery", "80"))
     assert instruments.states() == [InstrumentEvent("steady", 7, InstrumentState.MEASURING)]
+
+
+def test_the_time_of_day_reaches_the_drivers_once_it_is_known(monkeypatch):
+    given = []
+
+    def open_driver(key, where, *, radio=None, wall=None):
+        given.append(wall)
+        return Fake(key)
+
+    monkeypatch.setattr(catalogue, "open_driver", open_driver)
+    known = []
+
+    async def main():
+        instruments = Instruments(
+            [InstrumentConfig("a", "")], RadioConfig(), sink=lambda _: None, opened=lambda _: None, now_ns=lambda: 7,
+            wall=lambda: known[-1] if known else None,
+        )  # fmt: skip
+        task = asyncio.create_task(instruments.run())
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+    (wall,) = given
+    assert wall() is None
+    known.append("14:20")
+    assert wall() == "14:20"

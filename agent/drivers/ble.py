@@ -339,6 +339,7 @@ class BleDriver:
             try:
                 async with bounded(f"write {channel}", OPERATION_S):
                     await client.write_gatt_char(uuid(channel), clock_value(channel, now), response=True)
+                announcer.event("clock_set", now.replace(microsecond=0, tzinfo=None).isoformat())
             except InstrumentError as error:
                 _log.debug("instrument=%s clock not set: %s", self.instrument.key, error)
 

@@ -3,7 +3,8 @@
 """Polar H10 chest strap: one ECG lead at 130 Hz over the PMD service.
 
 Data FB005C82: 00 (ECG), u64 ns since 2000-01-01 of the last sample, frame type 00, samples s24 in uV, little endian.
-The strap's clock falls back to 2019 when it loses power, so it dates nothing; it does count what is missing.
+The strap's clock falls back to 2019 when it loses power, so it dates nothing; it does count what is missing, in its
+own rate, which is learned (own_clock.py).
 """
 
 from datetime import datetime, timedelta
@@ -11,6 +12,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from agent.drivers.base import DecoderCounters, Item
+from agent.drivers.own_clock import OwnClock
 from agent.drivers.pace import Track
 from agent.model import GapReason, InstrumentEvent, Signal, Stream
 
@@ -42,6 +44,7 @@ class PolarDecoder:
             counted=True,
         )  # fmt: skip
         self._last_ns: int | None = None
+        self._own = OwnClock(FS_HZ)
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -51,6 +54,7 @@ class PolarDecoder:
     def resume(self) -> None:
         """The next samples open with a Gap."""
         self._last_ns = None
+        self._own.restart()
         self._track.resume()
 
     def feed(self, channel: str, data: bytes, t_ns: int) -> list[Item]:
@@ -67,12 +71,18 @@ class PolarDecoder:
         own_ns = int.from_bytes(data[1:9], "little")
         items: list[Item] = []
         if self._last_ns is None:
+            passed = len(samples)
             own = EPOCH + timedelta(microseconds=own_ns // 1000 % (1 << 51))  # a wild clock stays a date
             items.append(InstrumentEvent(self._instrument, t_ns, what="clock", detail=own.isoformat()))
         elif 0 < own_ns - self._last_ns < FARTHEST_S * 10**9:
-            passed = round((own_ns - self._last_ns) * FS_HZ / 1e9)
+            passed = round((own_ns - self._last_ns) * self._own.rate_hz / 1e9)
             items += self._track.skip(passed - len(samples), GapReason.LINK)
+        else:
+            passed = len(samples)
+            self._own.restart()
         self._last_ns = own_ns
+        if news := self._own.take(own_ns, max(passed, len(samples)), t_ns):
+            items.append(InstrumentEvent(self._instrument, t_ns, what="clock_drift", detail=news))
         return [*items, *self._track.take(samples, t_ns)]
 
     def _answer(self, data: bytes, t_ns: int) -> list[Item]:

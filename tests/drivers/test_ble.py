@@ -209,10 +209,11 @@ def test_the_cuffs_clock_is_read_and_set():
         wall = datetime(2026, 3, 9, 14, 20, 5)  # noqa: DTZ001
         items, _ = rig.start(open_driver("and-ua651ble", CUFF, radio=rig.radio, wall=lambda: wall))
         await until(lambda: cuff.subscribed(value))
-        return events(items)["clock"], bytes(clock.value)
+        return events(items)["clock"], events(items)["clock_set"], bytes(clock.value)
 
-    said, now = scenario(body)
+    said, put, now = scenario(body)
     assert said == "2020-01-01T00:00:00"
+    assert put == "2026-03-09T14:20:05"
     assert now == bytes.fromhex("ea07 03 09 0e 14 05")
 
 

@@ -54,6 +54,7 @@ def test_specials_have_no_number():
 def test_an_unknown_time_is_none(time):
     _, items = pressures(f"02 78 00 50 00 5d 00 {time}")
     assert {i.instrument_time for i in items} == {None}
+    assert all("time_unknown" in i.flags for i in items)
 
 
 @pytest.mark.parametrize(

@@ -54,6 +54,21 @@ def test_a_true_rate_of_130_06_hz_makes_no_gaps():
     assert gaps_of(items, ECG) == []
 
 
+def test_a_long_hole_is_counted_in_the_straps_true_rate():
+    """50 s at 130.06 Hz are 6503 samples; the nominal 130 Hz would make 6500 of them, for ever three out of place."""
+    d = decoder()
+    frames = [*range(60), *range(60 + 89, 60 + 89 + 10)]  # 89 frames of 73 = 6497 samples are missing
+    items = [i for k in frames for i in d.feed(DATA, frame(1000 + k * 73 / 130.06, [k % 7] * 73), k * 561_279_000)]
+    assert gaps_of(items, ECG) == [(60 * 73, 89 * 73)]
+
+
+def test_the_true_rate_and_drift_are_said():
+    d = decoder()
+    items = [i for k in range(240) for i in d.feed(DATA, frame(1000 + k * 73 / 130.06, [0] * 73), k * 561_279_000)]
+    (drift,) = [i.detail for i in items if isinstance(i, InstrumentEvent) and i.what == "clock_drift"]
+    assert drift.startswith("rate_hz=130.060 drift_ppm=")
+
+
 def test_a_clock_that_fell_back_makes_no_gap():
     d = decoder()
     items = [i for s in (800_000_000, 599_616_000) for i in d.feed(DATA, frame(s, [0] * 73), 10**9)]

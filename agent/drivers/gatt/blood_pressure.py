@@ -57,14 +57,14 @@ class BloodPressureDecoder:
     def _measurement(self, fields: Fields, t_ns: int) -> list[Item]:
         flags = fields.u8()
         pressures = [fields.sfloat() for _ in PRESSURES]
-        time = fields.date_time() if flags & TIME else None
+        time, undated = fields.stamp(given=bool(flags & TIME))
         pulse = fields.sfloat() if flags & PULSE else None
         user = fields.u8() if flags & USER else None
         status = fields.u16() if flags & STATUS else 0
         self.counters.frames += 1
         self._group += 1
 
-        words = tuple(word for bit, word in STATUS_WORDS.items() if status & bit)
+        words = (*(word for bit, word in STATUS_WORDS.items() if status & bit), *undated)
         if word := PULSE_RANGE_WORDS.get(status & 0x18):
             words += (word,)
         if user is not None and user != 0xFF:

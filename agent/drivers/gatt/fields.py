@@ -48,6 +48,13 @@ class Fields:
         """A 32-bit 11073 float."""
         return float32(int.from_bytes(self._take(4), "little"))
 
+    def stamp(self, *, given: bool) -> tuple[str | None, tuple[str, ...]]:
+        """An optional Date Time, and the word for one that is there but says nothing: it may be of any day."""
+        if not given:
+            return None, ()
+        time = self.date_time()
+        return time, ("time_unknown",) if time is None else ()
+
     def date_time(self) -> str | None:
         """A 7-byte Date Time as ISO local time; None when a part is unknown (0) or impossible."""
         year = self.u16()

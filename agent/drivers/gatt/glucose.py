@@ -95,7 +95,7 @@ class GlucoseDecoder:
     def _measurement(self, fields: Fields, t_ns: int) -> list[Item]:
         flags = fields.u8()
         sequence = fields.u16()
-        base = fields.date_time()
+        base, undated = fields.stamp(given=True)
         offset_min = fields.s16() if flags & OFFSET else 0
         number = fields.sfloat() if flags & CONCENTRATION else Special.NAN
         sample = fields.u8() if flags & CONCENTRATION else 0
@@ -104,7 +104,7 @@ class GlucoseDecoder:
         self._newest = sequence
         if sample & 0x0F == CONTROL_SOLUTION:
             return [InstrumentEvent(self._instrument, t_ns, what="control_solution", detail=str(sequence))]
-        words = tuple(word for bit, word in STATUS_WORDS.items() if status >> bit & 1)
+        words = (*(word for bit, word in STATUS_WORDS.items() if status >> bit & 1), *undated)
         site = SITES.get(sample >> 4)
         time = shifted(base, offset_min)
         if isinstance(number, Special):

@@ -88,14 +88,14 @@ class PulseOximeterDecoder:
     def _spot(self, fields: Fields, t_ns: int) -> list[Item]:
         flags = fields.u8()
         spo2, rate = fields.sfloat(), fields.sfloat()
-        time = fields.date_time() if flags & SPOT_TIME else None
+        time, undated = fields.stamp(given=bool(flags & SPOT_TIME))
         status = fields.u16() if flags & SPOT_STATUS else 0
         sensor = fields.u24() if flags & SPOT_SENSOR else 0
         amplitude = fields.sfloat() if flags & SPOT_AMPLITUDE else None
         if flags & SPOT_CLOCK_NOT_SET:
-            time = None
+            time, undated = None, ("time_unknown",)
         self._group += 1
-        return self._numbers(spo2, rate, amplitude, status, sensor, time, t_ns)
+        return self._numbers(spo2, rate, amplitude, status, sensor, time, t_ns, undated)
 
     def _continuous(self, fields: Fields, t_ns: int) -> list[Item]:
         flags = fields.u8()
@@ -118,10 +118,11 @@ class PulseOximeterDecoder:
         sensor: int,
         time: str | None,
         t_ns: int,
+        undated: tuple[str, ...] = (),
     ) -> list[Item]:
         self.counters.frames += 1
         words = tuple(word for bit, word in STATUS_WORDS.items() if status >> bit & 1)
-        words += tuple(word for bit, word in SENSOR_WORDS.items() if sensor >> bit & 1)
+        words += tuple(word for bit, word in SENSOR_WORDS.items() if sensor >> bit & 1) + undated
         said = set(words)
         quality = ReadingQuality.QUESTIONABLE if DOUBTFUL & said else ReadingQuality.GOOD
         reason = NoValue.PROBE_OFF if PROBE_OFF & said else NoValue.INSTRUMENT

@@ -60,11 +60,11 @@ class ThermometerDecoder:
     def _measurement(self, fields: Fields, t_ns: int) -> list[Item]:
         flags = fields.u8()
         number = fields.float32()
-        time = fields.date_time() if flags & TIME else None
+        time, undated = fields.stamp(given=bool(flags & TIME))
         site = SITES.get(fields.u8()) if flags & SITE else self._site
         self.counters.frames += 1
         self._group += 1
-        words = ("fahrenheit",) if flags & FAHRENHEIT else ()
+        words = (*(("fahrenheit",) if flags & FAHRENHEIT else ()), *undated)
         if isinstance(number, Special):
             return [
                 self._readings.missing(

@@ -37,7 +37,7 @@ class WeightScaleDecoder:
             fields = Fields(data)
             flags = fields.u8()
             raw = fields.u16()
-            time = fields.date_time() if flags & TIME else None
+            time, undated = fields.stamp(given=bool(flags & TIME))
             user = fields.u8() if flags & USER else None
         except TruncatedError:
             self.counters.damaged += 1
@@ -45,7 +45,7 @@ class WeightScaleDecoder:
             return []
         self.counters.frames += 1
         self._group += 1
-        words: tuple[str, ...] = ("pounds",) if flags & POUNDS else ()
+        words = (*(("pounds",) if flags & POUNDS else ()), *undated)
         if user is not None and user != 0xFF:  # unknown user
             words += (f"user_{user}",)
         if raw == UNSUCCESSFUL:

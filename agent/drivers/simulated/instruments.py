@@ -11,9 +11,10 @@ from bumble.core import UUID
 from bumble.gatt import Service
 
 from agent.drivers.base import boot_ns
+from agent.drivers.gatt.clock import DATE_TIME, clock_value
 from agent.drivers.simulated import BLE_ADDRESSES, frames
 from agent.drivers.simulated.patient import Signal, auscultation, breathing, recording
-from agent.drivers.simulated.peripherals import HciServer, Link, Peripheral, about, indicating, notifying
+from agent.drivers.simulated.peripherals import HciServer, Link, Peripheral, about, indicating, notifying, own_clock
 from agent.drivers.simulated.ports import Pty
 from agent.drivers.simulated.samplelog import LoggedReading, SampleLog
 
@@ -219,7 +220,8 @@ class Spot:
     def __init__(self, link: Link, log: SampleLog, name: str, service: str, value: str, serial: str) -> None:
         self._log = log
         self._value = indicating(value)
-        services = [Service(UUID(service), [self._value]), *about(serial, "1.0.0", 90)]
+        clock = own_clock(DATE_TIME, lambda: clock_value(DATE_TIME, now()))
+        services = [Service(UUID(service), [self._value, clock]), *about(serial, "1.0.0", 90)]
         self.peripheral = Peripheral(link, name, BLE_ADDRESSES[self.key], service, services)
 
     async def plug(self) -> None:

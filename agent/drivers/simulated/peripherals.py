@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from bumble import hci
 from bumble.controller import Controller
 from bumble.core import UUID, AdvertisingData, PhysicalTransport
 from bumble.device import Device
-from bumble.gatt import Characteristic, Service
+from bumble.gatt import Characteristic, CharacteristicValue, Service
 from bumble.hci import Address
 from bumble.host import Host
 from bumble.link import LocalLink
@@ -166,6 +166,14 @@ def readable_and_writable(uuid: str, value: bytes) -> Characteristic:
     """A characteristic to read and write."""
     properties = Characteristic.READ | Characteristic.WRITE
     return Characteristic(UUID(uuid), properties, Characteristic.READABLE | Characteristic.WRITEABLE, value)
+
+
+def own_clock(uuid: str, shown: Callable[[], bytes]) -> Characteristic:
+    """An instrument's clock: read as `shown` gives it, taken as set whatever is written."""
+    properties = Characteristic.READ | Characteristic.WRITE
+    permissions = Characteristic.READABLE | Characteristic.WRITEABLE
+    value = CharacteristicValue(read=lambda _: shown(), write=lambda _connection, _value: None)
+    return Characteristic(UUID(uuid), properties, permissions, value)
 
 
 def notifying(uuid: str) -> Characteristic:
