@@ -8,6 +8,7 @@ and nothing that was taken before a visit ever joins it.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from agent import ledger
 from agent.clock import Anchor, Clock, Source, Timekeeper
@@ -264,12 +265,13 @@ class Recorder:
 
     async def cut_every(self, interval_s: Callable[[], float]) -> None:
         """Cut at a pace, and at once for what is urgent; a new epoch when this one is old. Until cancelled."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
         while True:
-            try:
-                async with asyncio.timeout(interval_s()):
+            with suppress(TimeoutError):  # from cut to cut, however long a commit takes: that much a power cut costs
+                async with asyncio.timeout_at(began_s + interval_s()):
                     await self.urgent.wait()
-            except TimeoutError:
-                pass
+            began_s = loop.time()
             self.urgent.clear()
             if self._clock.now_ns() - self._looked_ns >= NTP_LOOK_NS:
                 self._look_at_ntp()

@@ -189,6 +189,33 @@ class TestEpochs:
         assert bag.header().header.reason is EpochReason.AGE
         assert bag.header().header.number == 2
 
+    def test_a_slow_commit_does_not_stretch_the_pace(self, bag, monkeypatch):
+        """What a kill costs is what came since the last cut."""
+        began_s, due_s = [], []
+        usual, timeout_at = bag.recorder.cut, asyncio.timeout_at
+
+        def noted(when_s):
+            due_s.append(when_s)
+            return timeout_at(when_s)
+
+        async def slow():
+            began_s.append(asyncio.get_running_loop().time())
+            await asyncio.sleep(0.02)
+            await usual()
+
+        bag.recorder.cut = slow
+        monkeypatch.setattr("agent.recorder.asyncio.timeout_at", noted)
+
+        async def main():
+            task = asyncio.create_task(bag.recorder.cut_every(lambda: 0.05))
+            await asyncio.sleep(0.4)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        asyncio.run(main())
+        assert len(began_s) > 1
+        assert all(due <= began + 0.05 for began, due in zip(began_s, due_s[1:], strict=False))
+
 
 class TestTime:
     def anchors(self, bag):
