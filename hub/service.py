@@ -1,4 +1,4 @@
-"""The hub's receiver at work over MQTT: rows in, commits in a thread of their own; receipts, orders and the time out."""
+"""The hub's receiver at work over MQTT: rows in, commits in their own thread; receipts, orders and the time out."""
 
 import asyncio
 import logging

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.clock import DRIFT_PPM, NTP_UNSYNCHRONISED_US, NS, Anchor, BootClock, Source, Timekeeper, system_anchor
+from agent.clock import DRIFT_PPM, NS, NTP_UNSYNCHRONISED_US, Anchor, BootClock, Source, Timekeeper, system_anchor
 from tests.peers.cpts import HandClock
 
 

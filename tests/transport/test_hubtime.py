@@ -1,5 +1,7 @@
 """Asking the hub for the time: when, and what an answer is worth whatever the way did to it."""
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,11 +59,9 @@ def test_what_cannot_be_true():
 
 
 def test_it_asks_often_at_first_then_every_ten_minutes():
-    time, asked_s = HubTime(floor_us=0), []
-    for second in range(4000):
-        if time.due(BOOT_NS + second * 10**9):
-            asked_s.append(second)
+    time = HubTime(floor_us=0)
+    asked_s = [second for second in range(4000) if time.due(BOOT_NS + second * 10**9)]
     assert asked_s[:6] == [0, 1, 3, 7, 15, 31]
-    assert {b - a for a, b in zip(asked_s[11:], asked_s[12:], strict=False)} == {LONGEST_AGAIN_S}
+    assert {b - a for a, b in pairwise(asked_s[11:])} == {LONGEST_AGAIN_S}
     time.connected()
     assert time.due(BOOT_NS) is not None
