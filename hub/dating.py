@@ -121,11 +121,11 @@ def _likely(nearest: Anchor, anchors: list[Anchor], t_ns: int) -> float:
     """
     lasted_s = [(anchor.t_ns - nearest.t_ns) / 1e9 for anchor in anchors]
     off_us = [anchor.utc_us - nearest.utc_us - 1e6 * s for anchor, s in zip(anchors, lasted_s, strict=True)]
-    weights: list[float] = [1 / (JITTER_SHARE * (anchor.uncertainty_us + 1)) ** 2 for anchor in anchors]
-    total: float = sum(weights)
-    mean_s = sum(map(mul, weights, lasted_s)) / total
-    mean_us = sum(map(mul, weights, off_us)) / total
-    spread: float = sum(w * (s - mean_s) ** 2 for w, s in zip(weights, lasted_s, strict=True))
+    weights = [1 / (JITTER_SHARE * (anchor.uncertainty_us + 1)) ** 2 for anchor in anchors]
+    total = sum(weights)
+    mean_s: float = sum(map(mul, weights, lasted_s)) / total
+    mean_us: float = sum(map(mul, weights, off_us)) / total
+    spread = sum(w * (s - mean_s) ** 2 for w, s in zip(weights, lasted_s, strict=True))
     tilt = sum(w * (s - mean_s) * (o - mean_us) for w, s, o in zip(weights, lasted_s, off_us, strict=True))
     drift_ppm = tilt / (spread + 1 / USUAL_DRIFT_PPM**2)
     at_s = (t_ns - nearest.t_ns) / 1e9
