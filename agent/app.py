@@ -10,7 +10,7 @@ import signal
 import time
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from agent import __version__
 from agent.clock import VOUCHED, BootClock, Clock
@@ -23,6 +23,7 @@ from agent.display.words import Words
 from agent.drivers.base import Driver, Item
 from agent.errors import StateError
 from agent.instruments import Instruments
+from agent.lending import Lending
 from agent.model import (
     Analysis,
     ChainStage,
@@ -50,17 +51,12 @@ from agent.transport.records import RecordWriter
 from agent.transport.uplink import Broker, Hooks, Link, Uplink, Will, connect
 from agent.visit import Action, Event, State, VisitMachine
 
-if TYPE_CHECKING:
-    from agent.desk import Desk
-    from agent.loan import Said
-
 log = logging.getLogger(__name__)
 
 RESUME_WITHIN_S = 300.0
 WATCH_FORGOTTEN_S = 15.0
 LISTEN_FORGOTTEN_S = 120.0
 DRAIN_S = 5.0
-CARDS = "cards.pem"
 SPOT = {
     Kind.PRESSURE_SYSTOLIC, Kind.PRESSURE_DIASTOLIC, Kind.PRESSURE_MEAN, Kind.TEMPERATURE, Kind.GLUCOSE, Kind.WEIGHT,
 }  # fmt: skip
@@ -122,10 +118,18 @@ class Agent:
         self._recorder.offer = self._uplink.offer
         self._recorder.announce = self._uplink.announce
         self._recorder.committed = self._uplink.committed
-        self._spoke_ns: dict[str, int] = {}
-        self._unsent_bytes = 0
-        self._scans: asyncio.Queue[str] = asyncio.Queue(16)
-        self._desk = self._open_desk()
+        self._lending = Lending(
+            config,
+            clock=self._clock,
+            identity=self._identity,
+            outbox=self._outbox,
+            delivery=self._delivery,
+            recorder=self._recorder,
+            instruments=self._instruments,
+            board=self.board,
+            link=self._uplink.state,
+            visit=lambda: self._machine.state,
+        )
 
     def _connect(self, will: Will) -> AbstractAsyncContextManager[Link]:
         """One connection to the broker, with the certificate as it is now: it renews itself."""
@@ -148,9 +152,7 @@ class Agent:
             "instruments": self._instruments.run(),
             "control": serve_control(self._config.bag.control_socket, self._verbs()),
             "watchdog": self._watchdog(),
-        }
-        if self._desk is not None:
-            tasks |= {"desk": self._desk.run(), "scans": self._scanned(self._desk), "backlog": self._count_backlog()}
+        } | self._lending.tasks()
         if self._config.page.enabled:
             tasks["page"] = self._page()
         running = [loop.create_task(part, name=name) for name, part in tasks.items()]
@@ -231,11 +233,10 @@ class Agent:
             return
         if isinstance(item, Scan):
             self._tally.count(item)
-            if not self._scans.full():
-                self._scans.put_nowait(item.text)
+            self._lending.scanned(item.text)
             return
         key = item.stream.partition(".")[0] if isinstance(item, SampleBlock | Gap) else item.instrument
-        self._spoke_ns[key] = self._clock.now_ns()
+        self._lending.spoke(key)
         if isinstance(item, SampleBlock):
             self._tally.count(item)
             self._signals.take(item)
@@ -269,52 +270,6 @@ class Agent:
         if isinstance(shown, Analysis):
             self._recorder.add([shown])
             self._tally.analysed(shown, self._signals.signal(shown.stream).value)
-
-    # --- the loan desk ------------------------------------------------------------------------------------------
-
-    def _open_desk(self) -> "Desk | None":
-        """The desk of a bag that was enrolled with cards' keys; a demonstration has none."""
-        keys = self._config.hub.ca.parent
-        if not (keys / CARDS).exists():
-            return None
-        from agent.desk import Desk, Sources, Terms  # noqa: PLC0415 - only a bag with a desk pays for it
-        from agent.inventory import Part  # noqa: PLC0415
-
-        parts = tuple(Part(p.tag, p.name, p.essential, p.instrument or None) for p in self._config.part)
-        sources = Sources(
-            in_visit=lambda: self._recorder.visit is not None,
-            connected=lambda: self._uplink.state.connected,
-            unreceipted=self._delivery.unreceipted,
-            unsent_bytes=lambda: self._unsent_bytes if self._delivery.unreceipted() else 0,
-            disk_error=lambda: self._recorder.disk_error,
-            states=lambda: {e.instrument: e.state for e in self._instruments.states() if e.state is not None},
-            seen_s=lambda: {key: (self._clock.now_ns() - t_ns) / 1e9 for key, t_ns in self._spoke_ns.items()},
-            store=self._recorder.act,
-            begin_epoch=self._recorder.begin_epoch,
-            said=self._said,
-            time=self._recorder.time,
-        )
-        terms = Terms(
-            self._config.bag.name, self._config.bag.state_dir, parts, self._config.loan.due, demo=self._config.bag.demo
-        )
-        entries = self._outbox.now(self._outbox.box.ledger)
-        return Desk(
-            sources=sources, terms=terms, clock=self._clock, identity=self._identity, keys=keys, entries=entries
-        )
-
-    async def _scanned(self, desk: "Desk") -> None:
-        while True:
-            await desk.scan(await self._scans.get())
-
-    async def _count_backlog(self) -> None:
-        while True:
-            self._unsent_bytes = (await self._outbox.call(self._outbox.box.counts)).payload_bytes
-            await asyncio.sleep(10)
-
-    def _said(self, said: "Said", sentence: str) -> None:
-        """What the desk says goes to the log here, to the page and the light window where there is one."""
-        log.info("desk=%s", said.say.value)
-        del sentence  # no names in a log
 
     # --- the visit ----------------------------------------------------------------------------------------------
 
@@ -359,6 +314,10 @@ class Agent:
         self._listening = on
         self.board.listening(on)
 
+    async def silence(self, on: bool, /) -> None:
+        """«Silence»: the buzzer stays still until somebody wants it back."""
+        self._lending.silence(on)
+
     def _show_visit(self) -> None:
         self.board.visit(self._recorder.visit, VisitState(self._machine.state.value))
         self.board.listening(self._listening)
@@ -390,6 +349,8 @@ class Agent:
         """Say on this bag that it is the one that is looked for."""
         log.info("identify=1")
         self.board.identify()
+        if self._lending.signs is not None:
+            self._lending.signs.identify()
 
     def _show_link(self) -> None:
         state = self._uplink.state
@@ -408,7 +369,9 @@ class Agent:
     async def _page(self) -> None:
         from agent.display.page import serve_nurse  # noqa: PLC0415 - starlette only where there is a page
 
-        await serve_nurse(self.board, self, host=self._config.page.host, port=self._config.page.port)
+        await serve_nurse(
+            self.board, self, desk=self._lending.desk, host=self._config.page.host, port=self._config.page.port
+        )
 
     def _verbs(self) -> dict[str, Any]:
         async def status(_: dict[str, Any]) -> dict[str, Any]:
@@ -423,10 +386,7 @@ class Agent:
             return {}
 
         async def scan(asked: dict[str, Any]) -> dict[str, Any]:
-            if self._desk is None:
-                raise StateError("this bag has no loan desk\nNext: besace-provision enrol")
-            said, sentence = await self._desk.scan(str(asked.get("text", "")))
-            return {"say": said.say.value, "sentence": sentence, "custody": said.custody.state.value}
+            return await self._lending.scan(str(asked.get("text", "")))
 
         async def identify(_: dict[str, Any]) -> dict[str, Any]:
             self.identify()
@@ -463,8 +423,7 @@ class Agent:
             "wire_bytes_down": self._uplink.state.wire_down,
             "refused": self._uplink.state.refused,
             "disk_error": self._recorder.disk_error,
-            "custody": self._desk.loan.state.value if self._desk else None,
-            "desk": self._desk.sentence if self._desk else None,
+            **self._lending.status(),
             **dict(self._tally),
             "instruments": self._instruments.status(),
             **resources(),

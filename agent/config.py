@@ -65,6 +65,18 @@ class PaceConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class LightsConfig:
+    """The light window and the buzzer (BCM pin numbers); off where a bag has none."""
+
+    enabled: bool = False
+    white: int = 12
+    green: int = 5
+    amber: int = 6
+    red: int = 26
+    buzzer: int = 13
+
+
+@dataclass(frozen=True, slots=True)
 class InstrumentConfig:
     """An instrument of this bag: its key in the catalogue and where it is reached."""
 
@@ -101,6 +113,7 @@ class Config:
     page: PageConfig = field(default_factory=PageConfig)
     radio: RadioConfig = field(default_factory=RadioConfig)
     pace: PaceConfig = field(default_factory=PaceConfig)
+    lights: LightsConfig = field(default_factory=LightsConfig)
     loan: LoanConfig = field(default_factory=LoanConfig)
     instrument: tuple[InstrumentConfig, ...] = ()
     part: tuple[PartConfig, ...] = ()
@@ -164,6 +177,9 @@ def _sense(config: Config) -> list[str]:
             faults.append(f"{name}: is {seconds}, must be 0.05 to 10 seconds")
     if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", config.loan.due):
         faults.append(f"loan.due: is {config.loan.due!r}, must be an hour such as 19:00")
+    pins = [getattr(config.lights, name) for name in LightsConfig.__slots__ if name != "enabled"]
+    if len(set(pins)) < len(pins) or not all(0 <= pin <= 27 for pin in pins):
+        faults.append("lights: must be five different pins, 0 to 27")
     tags = [part.tag for part in config.part]
     faults.extend(f"part: {tag!r} is listed twice" for tag in sorted({t for t in tags if tags.count(t) > 1}))
     faults.extend(f"part: {tag!r} must have 1 to 12 characters" for tag in tags if not 0 < len(tag) <= 12)

@@ -6,22 +6,24 @@ is written by the renewal timer and taken when it changes.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from agent import badges, health, ledger
+from agent import badges, custody, health, inventory, ledger
 from agent.badges import BadgeError, Revoked, Utc
 from agent.clock import VOUCHED, Clock, Timekeeper
-from agent.custody import Action, Say
-from agent.display.desk import desk_words, tell
-from agent.errors import ProvisioningError
+from agent.custody import Action, Event, Say
+from agent.display.desk import KEYS, NIGHTS, TONES, condition_rows, desk_words, inventory_rows, standing, tell
+from agent.errors import ProvisioningError, StateError
+from agent.holding import SERIAL
 from agent.inventory import Part
 from agent.loan import Loan, Said
-from agent.model import InstrumentState
+from agent.selftest import SelfTest
 from agent.transport.identity import Identity
 from agent.transport.messages import EpochReason
 
@@ -29,6 +31,8 @@ log = logging.getLogger(__name__)
 
 CARDS, REVOKED = "cards.pem", "revoked.cose"
 LIST_EVERY_TICKS = 60
+ANSWER_S = 20.0
+LONGEST_DETAIL = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +40,22 @@ class Sources:
     """Where the desk learns of the bag, and what it has done: one callable each, from the wiring."""
 
     in_visit: Callable[[], bool]
-    connected: Callable[[], bool]
     unreceipted: Callable[[], int]
-    unsent_bytes: Callable[[], int]
-    disk_error: Callable[[], str]
-    states: Callable[[], Mapping[str, InstrumentState]]
     seen_s: Callable[[], dict[str, float]]
     store: Callable[[ledger.Entry], Awaitable[None]]
     begin_epoch: Callable[[EpochReason], Awaitable[None]]
-    said: Callable[[Said, str], None]
+    serial: Callable[[str], str | None]
+    said: Callable[[Said], None]
     time: Timekeeper
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """The bag's own terms: its name, its parts, the hour of return, the room for records, demonstration or not."""
+    """The bag's own terms: its name, its parts, the hour of return, demonstration or not."""
 
     bag: str
-    state_dir: Path
     parts: Sequence[Part] = ()
     due: str = "19:00"
-    cap_bytes: int = 2 << 30
     demo: bool = False
 
 
@@ -64,13 +63,25 @@ class Desk:
     """One bag's desk, alive; implements loan.Bag."""
 
     def __init__(
-        self, *, sources: Sources, terms: Terms, clock: Clock, identity: Identity, keys: Path, entries: Sequence[bytes]
+        self,
+        *,
+        sources: Sources,
+        terms: Terms,
+        test: SelfTest,
+        clock: Clock,
+        identity: Identity,
+        keys: Path,
+        entries: Sequence[bytes],
     ) -> None:
-        self._sources, self._terms, self._clock, self._identity = sources, terms, clock, identity
+        self._sources, self._terms, self._test = sources, terms, test
+        self._clock, self._identity = clock, identity
         self._keys = badges.key_ring(_card_keys(keys / CARDS))
         self._list = keys.parent / REVOKED
         self._words = desk_words()
+        self._names = {part.instrument: part.name for part in terms.parts if part.instrument}
+        self._names |= {part.tag: part.name for part in terms.parts}
         self.sentence = ""
+        self._told: tuple[int, Said | None] = (-(10**18), None)
         self.loan = Loan(
             bag=self, identity=identity, boot_id=clock.boot_id, entries=entries, keys=self._keys,
             revoked=self._read_list(), parts=terms.parts,
@@ -94,12 +105,75 @@ class Desk:
         return said, self._tell(said)
 
     def _tell(self, said: Said) -> str:
-        names = {part.tag: part.name for part in self._terms.parts}
-        names |= {part.instrument: part.name for part in self._terms.parts if part.instrument}
-        self.sentence = tell(said, self._words, bag=self._terms.bag, names=names, local=_local)
+        self.sentence = tell(said, self._words, bag=self._terms.bag, names=self._names, local=_local)
         if said.say is not Say.NOTHING:
-            self._sources.said(said, self.sentence)
+            self._told = self._clock.now_ns(), said
+            self._sources.said(said)
         return self.sentence
+
+    # --- the nurse's page ----------------------------------------------------------------------------------------
+
+    def view(self) -> dict[str, Any]:
+        """The desk as the page shows it: the last answer for a while, then what holds; inventory; keys; choices."""
+        loan, (told_ns, said) = self.loan, self._told
+        talking = loan.state in custody.PATIENCE_S
+        fresh = said is not None and (talking or self._clock.now_ns() - told_ns < ANSWER_S * 1e9)
+        count, now = loan.count, self.utc()
+        now_s = None if now.latest_s is None else now.earliest_s
+        seen_s = self.seen_s()
+        return {
+            "fresh": fresh,
+            "mark": TONES[said.say].value if fresh and said is not None else "idle",
+            "text": self.sentence if fresh else self._standing(),
+            "keys": [event.value for event in KEYS.get(loan.state, (Event.PROBLEM,))],
+            "parts": inventory_rows(count, seen_s, self._words, now_s=now_s, local=_local) if count else [],
+            "condition": condition_rows(count, self._words) if count else [],
+            "nights": [self._night(nights) for nights in range(1, NIGHTS + 1)],
+            "problems": [{"which": part.tag, "text": part.name} for part in self._terms.parts]
+            + [{"which": inventory.BAG, "text": self._words("desk_key.whole_bag")}],
+        }
+
+    def _standing(self) -> str:
+        return standing(self.loan.custody, self._words, bag=self._terms.bag, names=self._names, local=_local)
+
+    def _night(self, nights: int) -> dict[str, Any]:
+        due_s = self.keep_until_s(nights)
+        due = _local(due_s).strftime("%d/%m, %H:%M") if due_s is not None else self._terms.due
+        word = "keep_night" if nights == 1 else "keep_nights"
+        return {"nights": nights, "text": self._words(f"desk_key.{word}", nights=nights, due=due)}
+
+    def keep_until_s(self, nights: int) -> int | None:
+        """The hour of return so many days from today (UTC seconds); None while the clock has no anchor."""
+        utc = self.utc()
+        if utc.latest_s is None:
+            return None
+        hour, minute = (int(part) for part in self._terms.due.split(":"))
+        due = _local(utc.earliest_s).replace(hour=hour, minute=minute, second=0) + timedelta(days=nights)
+        return int(due.timestamp())
+
+    async def all_there(self) -> None:
+        """«Tout y est»."""
+        await self._press(Event.ALL_THERE)
+
+    async def keep(self, nights: int, /) -> None:
+        """«Garder»: the bag stays with its holder for so many nights; StateError for more than the page offers."""
+        if not 1 <= nights <= NIGHTS:
+            raise StateError(f"a bag is kept for 1 to {NIGHTS} nights")
+        await self._press(Event.KEEP, due_s=self.keep_until_s(nights))
+
+    async def problem(self, which: str, /) -> None:
+        """«Signaler un problème»: with a part, or with the bag; its instrument's serial number is kept with it."""
+        part = next((part for part in self._terms.parts if part.tag == which), None)
+        if part is None and which != inventory.BAG:
+            raise StateError("no such part in this bag")
+        serial = self._sources.serial(part.instrument) if part and part.instrument else None
+        await self._press(Event.PROBLEM, f"{which}{SERIAL}{serial}"[:LONGEST_DETAIL] if serial else which)
+
+    async def _press(self, event: Event, detail: str = "", *, due_s: int | None = None) -> None:
+        """A key of the page; StateError when the page does not show it now."""
+        if event not in KEYS.get(self.loan.state, (Event.PROBLEM,)):
+            raise StateError(f"{event.value} is not possible while {self.loan.state.value}")
+        self._tell(await self.loan.press(event, detail, due_s=due_s))
 
     def _read_list(self) -> Revoked | None:
         try:
@@ -130,22 +204,7 @@ class Desk:
 
     def readiness(self) -> health.Readiness:
         """The self-test, now."""
-        sources, essential = self._sources, {p.instrument: p.essential for p in self._terms.parts if p.instrument}
-        try:
-            disk = health.judge_disk(health.read_disk(self._terms.state_dir), sources.disk_error())
-        except OSError as error:
-            disk = health.judge_disk(health.Disk(0, read_only=False), str(error))
-        anchor = self._sources.time.best()
-        return health.Readiness(
-            (
-                health.judge_battery(health.read_battery()),
-                disk,
-                health.judge_clock(anchor),
-                health.judge_link(connected=sources.connected()),
-                health.judge_backlog(sources.unsent_bytes(), self._terms.cap_bytes),
-                *health.judge_instruments(sources.states(), essential),
-            )
-        )
+        return self._test.now()
 
     def in_visit(self) -> bool:
         """Whether a visit is open."""
@@ -160,9 +219,8 @@ class Desk:
         return self._sources.unreceipted()
 
     def charging(self) -> bool:
-        """Whether the bag is on its charger; without a gauge nobody knows, and nobody is reminded."""
-        battery = health.read_battery()
-        return battery is not None and battery.charging
+        """Whether the bag is on its charger."""
+        return self._test.charging()
 
     async def store(self, entry: ledger.Entry) -> None:
         """Entry and sealed row, one transaction."""

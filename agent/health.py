@@ -50,6 +50,7 @@ class Why(Enum):
     BATTERY_UNKNOWN = "battery_unknown"
     BATTERY_LOW = "battery_low"
     BATTERY_EMPTY = "battery_empty"
+    BATTERY_SHORT = "battery_short"
     DISK_READ_ONLY = "disk_read_only"
     DISK_FULL = "disk_full"
     DISK_LOW = "disk_low"
@@ -157,12 +158,14 @@ def read_disk(state_dir: Path) -> Disk:
 
 
 def judge_battery(battery: Battery | None) -> Finding:
-    """At least 60 % to leave without a second scan; below 10 % the bag stays."""
+    """At least 60 % to leave without a second scan; below 10 % the bag stays. Less than half an hour is said always."""
     if battery is None:
         return Finding(Part.BATTERY, Level.NOTE, Why.BATTERY_UNKNOWN)
     which = str(battery.percent)
     if battery.percent < BATTERY_UNFIT_PCT:
         return Finding(Part.BATTERY, Level.UNFIT, Why.BATTERY_EMPTY, which)
+    if battery.minutes is not None and battery.minutes < BATTERY_LOW_MIN:
+        return Finding(Part.BATTERY, Level.CONFIRM, Why.BATTERY_SHORT, str(battery.minutes))
     if battery.percent < BATTERY_LEND_PCT:
         return Finding(Part.BATTERY, Level.CONFIRM, Why.BATTERY_LOW, which)
     return Finding(Part.BATTERY, Level.OK, which=which)

@@ -8,6 +8,9 @@ from agent.custody import AFTER, State, What
 DEFECTS = frozenset({"missing", "broken", "soiled", "quarantined"})
 """Kinds of details (`kind:which`) that keep a bag from being lent until a technician clears them."""
 
+SERIAL = "#"
+"""Between the part and the serial number of a reported problem: `BP-1#5200123`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Act:

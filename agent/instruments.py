@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from agent.drivers.ble import Radio
 
 
+BATTERY_LOW_PCT = 20
+
+
+def _below(percent: str, least: int) -> bool:
+    return percent.isdecimal() and int(percent) < least
+
+
 def load_radio(config: RadioConfig) -> "Radio":
     """The radio that the configuration names.
 
@@ -54,6 +61,7 @@ class Instruments:
         self._counters: dict[str, Counters] = {}
         self._states: dict[str, InstrumentState] = {}
         self.drivers: dict[str, Driver] = {}
+        self.low_batteries: set[str] = set()
 
     async def run(self) -> None:
         """Work until cancelled; an instrument that fails is tried again, the others do not notice."""
@@ -98,9 +106,18 @@ class Instruments:
         return failed
 
     def saw(self, event: InstrumentEvent) -> None:
-        """Remember an instrument's state for status."""
+        """Remember an instrument's state for status, and whether its own battery is to be charged."""
         if event.state is not None:
             self._states[event.instrument] = event.state
+        if event.what == "battery_low" or (event.what == "battery" and _below(event.detail, BATTERY_LOW_PCT)):
+            self.low_batteries.add(event.instrument)
+        elif event.what == "battery":
+            self.low_batteries.discard(event.instrument)
+
+    def serial(self, key: str) -> str | None:
+        """An instrument's serial number, once it has said it."""
+        driver = self.drivers.get(key)
+        return driver.instrument.serial if driver is not None else None
 
     def states(self) -> list[InstrumentEvent]:
         """Where each instrument stands now, as events."""

@@ -4,7 +4,7 @@ Instruments that speak are seen by themselves; sleeping Bluetooth instruments do
 «Tout y est» settles them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -59,6 +59,11 @@ class Count:
             self, there=self.there | {tag}, missing=self.missing - {tag}, broken=broken - {BAG}, naming_broken=False
         )
 
+    def see(self, seen_s: Mapping[str, float]) -> "Count":
+        """What spoke within the last minute is there, also when it is switched on during the inventory."""
+        seen = frozenset(p.tag for p in self.parts if sight(p, seen_s) is Sight.SEEN)
+        return replace(self, there=self.there | seen, missing=self.missing - seen)
+
     def all_there(self) -> "Count":
         """«Tout y est»: what is not yet settled is there."""
         return replace(self, there=self.there | {p.tag for p in self.to_count}, missing=frozenset())
@@ -95,13 +100,12 @@ class Count:
         )
 
 
-def begin(parts: Iterable[Part], seen_s: dict[str, float]) -> Count:
+def begin(parts: Iterable[Part], seen_s: Mapping[str, float]) -> Count:
     """Start counting: what spoke within the last minute (`seen_s`: seconds ago, by instrument key) is there."""
-    listed = tuple(parts)
-    return Count(listed, there=frozenset(p.tag for p in listed if sight(p, seen_s) is Sight.SEEN))
+    return Count(tuple(parts)).see(seen_s)
 
 
-def sight(part: Part, seen_s: dict[str, float]) -> Sight:
+def sight(part: Part, seen_s: Mapping[str, float]) -> Sight:
     """What is known of a part before anybody counts: *vu*, *vu à 14:20* or *à compter*."""
     ago = seen_s.get(part.instrument or "")
     if ago is None:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from agent import badges, custody, holding, inventory, ledger
 from agent.badges import Badge, BadgeError, Revoked, Role, Utc
 from agent.custody import Action, Event, Facts, Say, State, What
-from agent.health import Level, Readiness
+from agent.health import Level, Readiness, Why
 from agent.holding import Act, Custody
 from agent.inventory import Count, Part
 from agent.transport.identity import Identity
@@ -188,13 +188,24 @@ class Loan:
             return await self._happen(event, seen.badge, undated=seen.undated)
 
     async def press(self, event: Event, detail: str = "", *, due_s: int | None = None) -> Said:
-        """A button on the page or a command: ALL_THERE, KEEP with a date, PROBLEM with a serial number, RETIRE."""
+        """A button on the page or a command: ALL_THERE, KEEP with a date, PROBLEM with part and serial, RETIRE.
+
+        The same one again within ten seconds changes nothing, like a card.
+        """
         async with self._lock:
+            now_ns = self._bag.now_ns()
+            pressed = sha256(f"{event.value} {detail}".encode()).digest()
+            elapsed_s = (now_ns - self._last.t_ns) / NS
+            if custody.is_repeat(self.state, same_card=pressed == self._last.card, elapsed_s=elapsed_s):
+                return self._said(Say.AGAIN)
+            self._last.card, self._last.t_ns = pressed, now_ns
             return await self._happen(event, None, detail=detail, due_s=due_s)
 
     async def tick(self) -> Said | None:
         """Once a second: what time alone brings about; None when nothing."""
         async with self._lock:
+            if self._talk.count is not None:
+                self._talk.count = self._talk.count.see(self._bag.seen_s())
             event = self._due_event()
             if event is None:
                 return None
@@ -253,7 +264,7 @@ class Loan:
         row = custody.find(self.state, event, self._facts(badge, count, readiness))
         if row is None:
             return self._said(Say.NOTHING)
-        findings = tuple(f"{f.why.value}:{f.which}" for f in readiness.at(Level.UNFIT) + readiness.at(Level.CONFIRM))
+        findings = _findings(readiness)
         who = badge.id if badge else badge_id
         if row.record is None:
             return await self._move(row, badge, count, detail, findings)
@@ -265,7 +276,7 @@ class Loan:
             label=badge.label if badge else "",
             place=self._place(row.record, badge),
             due_s=self._due(row.record, due_s),
-            details=self._details(row, event, badge, count, detail, findings, undated=undated)[:MOST_DETAILS],
+            details=self._details(row, event, badge, count, detail, readiness, undated=undated)[:MOST_DETAILS],
         )
 
         async def write() -> Said:
@@ -338,7 +349,7 @@ class Loan:
         badge: Badge | None,
         count: Count | None,
         detail: str,
-        findings: tuple[str, ...],
+        readiness: Readiness,
         *,
         undated: bool,
     ) -> tuple[str, ...]:
@@ -349,9 +360,10 @@ class Loan:
         match row.record:
             case What.RETURNED:
                 assert count is not None
-                return (*count.details(self.custody.quarantined), *flags)
+                charge = tuple(f"charge:{f.which}" for f in readiness.findings if f.why is Why.INSTRUMENT_BATTERY)
+                return (*count.details(self.custody.quarantined), *charge, *flags)
             case What.CHECK_OUT:
-                return (*findings, *flags)
+                return (*_findings(readiness), *flags)
             case What.FAULTY:
                 return self.custody.defects
             case What.QUARANTINED:
@@ -378,6 +390,11 @@ class Loan:
         count = self._talk.count
         to_count = tuple(part.name for part in count.to_count) if count else ()
         return Said(say, self.custody, detail, to_count, findings, moved)
+
+
+def _findings(readiness: Readiness) -> tuple[str, ...]:
+    """What keeps the bag here or wants a second scan, as `why:which`."""
+    return tuple(f"{f.why.value}:{f.which}" for f in readiness.at(Level.UNFIT) + readiness.at(Level.CONFIRM))
 
 
 def _counted(count: Count | None, event: Event, badge: Badge | None) -> Count | None:

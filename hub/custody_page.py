@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from agent.custody import State
+from agent.holding import SERIAL
 from hub.custody import TWO_BAGS, TWO_LEDGERS
 
 STATES: Mapping[str, str] = {
@@ -19,7 +20,7 @@ STATES: Mapping[str, str] = {
 }
 KINDS: Mapping[str, str] = {
     "missing": "manque", "broken": "cassé", "soiled": "non désinfecté", "quarantined": "en quarantaine",
-    "without": "sans", "consumables": "consommables à compléter",
+    "without": "sans", "consumables": "consommables à compléter", "charge": "à charger",
 }  # fmt: skip
 _CONFLICTS: Mapping[str, str] = {
     TWO_LEDGERS: "Deux journaux de garde différents",
@@ -76,7 +77,7 @@ def _notices(row: Mapping[str, Any]) -> str:
         kind, _, which = detail.partition(":")
         if kind in KINDS:
             found.append(f"{which} {KINDS[kind]}".strip())
-    found += [f"problème signalé : {problem}" for problem in row["problems"]]
+    found += [f"problème signalé : {problem.replace(SERIAL, ' n° ')}" for problem in row["problems"]]
     return " ; ".join(found)
 
 

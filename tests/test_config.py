@@ -45,7 +45,7 @@ def test_instruments_and_whole_numbers_where_a_number_is_meant():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[pages]\n", "pages: unknown key; known here: bag, hub, instrument, loan, pace, page, part, radio"),
+        ("[pages]\n", "pages: unknown key; known here: bag, hub, instrument, lights, loan, pace, page, part, radio"),
         ("[pace]\nbatch = 1\n", "pace.batch: unknown key; known here: batch_s, watched_s"),
         ("[pace]\nbatch_s = '1'\n", "pace.batch_s: is '1', must be a number"),
         ("[pace]\nbatch_s = true\n", "pace.batch_s: is True, must be a number"),
@@ -56,6 +56,8 @@ def test_instruments_and_whole_numbers_where_a_number_is_meant():
         ("[page]\nenabled = 1\n", "page.enabled: is 1, must be true or false"),
         ("[radio]\nbackend = 'hci'\n", "radio.backend: is 'hci', must be 'bluez' or 'bumble'"),
         ("[instrument]\nkey = 'a'\n", "instrument: is {'key': 'a'}, must be a list of tables, written [[instrument]]"),
+        ("[lights]\nwhite = 5\n", "lights: must be five different pins, 0 to 27"),
+        ("[lights]\nred = 40\n", "lights: must be five different pins, 0 to 27"),
         ("[loan]\ndue = '7pm'\n", "loan.due: is '7pm', must be an hour such as 19:00"),
         ("[[part]]\ntag='A'\nname='a'\n[[part]]\ntag='A'\nname='b'\n", "part: 'A' is listed twice"),
         ("[[part]]\ntag='THIRTEEN-CHAR'\nname='a'\n", "part: 'THIRTEEN-CHAR' must have 1 to 12 characters"),

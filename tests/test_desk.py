@@ -2,95 +2,166 @@
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from loan_desk import AUTHORITY, CARDS, IDENTITY, NURSE, PARTS, POINT, T0, FakeBag, make_identity
+from loan_desk import AUTHORITY, CARDS, IDENTITY, LABELS, NURSE, POINT, SHEET, T0, DeskBag, make_identity
 
-from agent import ledger
+from agent import custody, ledger
 from agent.badges import Revoked, make_list
-from agent.clock import Timekeeper
 from agent.config import Config, parse
-from agent.custody import Action, State, What
+from agent.custody import Say, What
 from agent.custody_commands import verify
-from agent.desk import Desk, Sources, Terms
+from agent.display.desk import TONES, desk_words, standing
 from agent.errors import ProvisioningError, StateError
 from agent.health import Level, Why
-from agent.holding import Act
+from agent.holding import Act, Custody
 from agent.ledger import LedgerError
 from agent.model import InstrumentState
 from agent.transport.messages import EpochReason
 from provisioning.authority import certificate_pem
 
 
-class HandClock:
-    boot_id = bytes(16)
-
-    def __init__(self):
-        self.t_s = 1000.0
-
-    def now_ns(self):
-        return int(self.t_s * 1e9)
-
-    def utc_us(self):
-        return int((T0 + self.t_s - 1000) * 1e6)
-
-
-class Bag:
-    """The agent's parts, by hand."""
-
-    def __init__(self, folder, *, demo=True, cards=True):
-        self.keys = folder / "identity"
-        self.keys.mkdir(exist_ok=True)
-        if cards:
-            public = CARDS.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-            (self.keys / "cards.pem").write_bytes(public)
-        self.clock, self.disk = HandClock(), FakeBag()
-        self.epochs, self.told = [], []
-        self.disk_error, self.states = "", {"oximeter": InstrumentState.MEASURING}
-        sources = Sources(
-            in_visit=lambda: False, connected=lambda: True, unreceipted=lambda: 0, unsent_bytes=lambda: 0,
-            disk_error=lambda: self.disk_error, states=lambda: self.states, seen_s=dict, store=self.disk.store,
-            begin_epoch=self.begin_epoch, said=lambda said, sentence: self.told.append(sentence),
-            time=Timekeeper(self.clock, floor_us=IDENTITY.not_before_us),
-        )  # fmt: skip
-        terms = Terms("sac-04", folder, PARTS, demo=demo)
-        self.desk = Desk(
-            sources=sources, terms=terms, clock=self.clock, identity=IDENTITY, keys=self.keys,
-            entries=ledger.stored(self.disk.db),
-        )  # fmt: skip
-
-    async def begin_epoch(self, reason):
-        self.epochs.append(reason)
-
-
 def test_scans_are_answered_in_french_and_epochs_follow(tmp_path):
     async def story():
-        bag = Bag(tmp_path)
-        await bag.desk.loan.start()
-        await bag.desk.scan(POINT)
-        for _ in range(2):
-            bag.clock.t_s += 1
-            await bag.desk.loan.tick()
-        bag.clock.t_s += 20
-        await bag.desk.scan(POINT)
-        said, sentence = await bag.desk.scan(NURSE)
-        if said.custody.state is not State.OUT:  # this machine's battery is low
-            bag.clock.t_s += 4
-            said, sentence = await bag.desk.scan(NURSE)
-        assert sentence.startswith("Sac 04 remis à Mme D., ")
-        assert bag.told[-1] == bag.desk.sentence == sentence
+        bag = await DeskBag(tmp_path).lent()
+        assert bag.desk.sentence.startswith("Sac 04 remis à Mme D., ")
+        assert bag.told[-1].say is Say.HANDED_OVER
         assert bag.epochs == [EpochReason.CHECK_IN, EpochReason.CHECK_OUT]
-        await bag.desk.do(Action.ERASE)
-        assert len(bag.epochs) == 2
 
     asyncio.run(story())
 
 
+def keys(bag):
+    return bag.desk.view()["keys"]
+
+
+def test_the_page_shows_the_last_answer_for_a_while_then_what_holds(tmp_path):
+    async def story():
+        bag = await DeskBag(tmp_path).lent()
+        assert (bag.desk.view()["fresh"], bag.desk.view()["mark"]) == (True, "ok")
+        await bag.scan(NURSE)
+        assert bag.desk.view()["text"] == "Passation : scannez l'autre badge"
+        await bag.tick(31)
+        bag.clock.t_s += 21
+        shown = bag.desk.view()
+        assert (shown["fresh"], shown["mark"]) == (False, "idle")
+        assert shown["text"].startswith("Sac 04 remis à Mme D., ")
+
+    asyncio.run(story())
+
+
+def test_the_page_s_inventory_in_three_states_and_the_condition(tmp_path):
+    async def story():
+        bag = await DeskBag(tmp_path).lent()
+        bag.seen = {"oximeter": 5.0, "cuff": 3600.0}
+        await bag.scan(POINT)
+
+        def parts():
+            return [row["text"] for row in bag.desk.view()["parts"]]
+
+        seen_at = datetime.fromtimestamp(bag.desk.utc().earliest_s - 3600).astimezone().strftime("vu à %H:%M")
+        assert parts() == ["vu", seen_at, "à compter"]
+        assert keys(bag) == ["all_there", "problem"]
+        bag.seen["cuff"] = 2.0
+        await bag.tick()
+        assert parts() == ["vu", "vu", "à compter"]  # switched on during the inventory
+        await bag.scan(SHEET["CASSE"])
+        await bag.scan(LABELS["SPO2-1"])
+        await bag.desk.all_there()
+        assert parts() == ["cassé", "vu", "compté"]
+        done = {row["id"]: row["done"] for row in bag.desk.view()["condition"]}
+        assert done == {"complete": True, "disinfected": False, "broken": True, "consumables": False}
+        bag.weak.add("cuff")
+        sentence = await bag.scan(SHEET["DESINFECTE"])
+        assert sentence == ("Retour enregistré avec défaut : oxymètre cassé. Laissez branché. À charger : tensiomètre")
+        assert bag.desk.view()["parts"] == bag.desk.view()["condition"] == []
+
+    asyncio.run(story())
+
+
+def test_without_a_clock_a_part_was_seen_so_long_ago(tmp_path):
+    async def story():
+        bag = await DeskBag(tmp_path).lent()
+        bag.seen = {"cuff": 2400.0}
+        await bag.scan(POINT)
+        bag.desk._terms = replace(bag.desk._terms, demo=False)
+        if bag.desk.utc().latest_s is None:
+            assert bag.desk.view()["parts"][1]["text"] == "vu il y a 40 min"
+            assert bag.desk.keep_until_s(1) is None
+            assert bag.desk.view()["nights"][0]["text"] == "Cette nuit : retour 19:00"
+
+    asyncio.run(story())
+
+
+def test_keeping_a_bag_over_night_moves_the_hour_of_return_and_its_day(tmp_path):
+    async def story():
+        bag = await DeskBag(tmp_path).lent()
+        assert keys(bag) == ["keep", "problem"]
+        due_s = bag.desk.loan.custody.due_s
+        bag.clock.t_s += 20
+        await bag.desk.keep(2)
+        held = bag.desk.loan.custody
+        assert datetime.fromtimestamp(held.due_s).astimezone().strftime("%H:%M") == "19:00"
+        assert 1 <= (held.due_s - due_s) / 86_400 <= 2
+        day = datetime.fromtimestamp(held.due_s).astimezone().strftime("%d/%m")
+        assert bag.desk.sentence == f"Gardé : retour prévu {day}, 19:00"
+        for nights in (0, 4, -1):
+            with pytest.raises(StateError):
+                await bag.desk.keep(nights)
+
+    asyncio.run(story())
+
+
+def test_a_problem_is_recorded_with_the_instrument_s_serial_number(tmp_path):
+    async def story():
+        bag = await DeskBag(tmp_path).lent()
+        bag.serials["cuff"] = "5200123"
+        bag.clock.t_s += 20
+        await bag.desk.problem("BP-1")
+        assert bag.desk.sentence == "Problème noté : tensiomètre (n° 5200123). Mettez l'appareil de côté"
+        await bag.desk.problem("BP-1")
+        assert bag.told[-1].say is Say.AGAIN  # a finger that presses twice
+        bag.clock.t_s += 20
+        await bag.desk.problem("sac")
+        assert bag.desk.loan.custody.problems == ("BP-1#5200123", "sac")
+        with pytest.raises(StateError):
+            await bag.desk.problem("SOMEONE-ELSES")
+
+    asyncio.run(story())
+
+
+def test_a_key_that_the_page_does_not_show_is_refused_and_records_nothing(tmp_path):
+    async def story():
+        bag = await DeskBag(tmp_path).lent()
+        before = len(ledger.stored(bag.disk.db))
+        with pytest.raises(StateError, match="all_there is not possible while out"):
+            await bag.desk.all_there()
+        await bag.scan(POINT)
+        with pytest.raises(StateError):
+            await bag.desk.keep(1)
+        assert len(ledger.stored(bag.disk.db)) == before
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("state", sorted(custody.DURABLE, key=lambda state: state.value))
+def test_each_state_has_a_sentence_that_holds(state):
+    said = standing(
+        Custody(state), desk_words(), bag="sac-04", names={}, local=lambda s: datetime.fromtimestamp(s, UTC)
+    )
+    assert said
+    assert "{" not in said
+
+
+def test_each_answer_has_a_tone():
+    assert TONES.keys() == set(Say)
+
+
 def test_an_unsynchronised_clock_is_only_a_floor(tmp_path):
-    utc = Bag(tmp_path, demo=False).desk.utc()
+    utc = DeskBag(tmp_path, demo=False).desk.utc()
     synchronised = Path("/run/systemd/timesync/synchronized").exists()
     assert (utc.latest_s is not None) == synchronised
     if not synchronised:
@@ -98,7 +169,7 @@ def test_an_unsynchronised_clock_is_only_a_floor(tmp_path):
 
 
 def test_the_bag_is_due_at_the_next_such_hour(tmp_path):
-    desk = Bag(tmp_path).desk
+    desk = DeskBag(tmp_path).desk
     for hour in range(0, 24, 3):
         utc_s = int(datetime(2026, 11, 20, hour, 30, tzinfo=UTC).timestamp())
         due_s = desk.due_s(utc_s)
@@ -107,7 +178,7 @@ def test_the_bag_is_due_at_the_next_such_hour(tmp_path):
 
 
 def test_the_self_test_names_what_is_wrong(tmp_path):
-    bag = Bag(tmp_path)
+    bag = DeskBag(tmp_path)
     bag.disk_error = "EIO"
     bag.states["cuff"] = InstrumentState.FAILED
     unfit = {(f.why, f.which) for f in bag.desk.readiness().at(Level.UNFIT)}
@@ -116,18 +187,18 @@ def test_the_self_test_names_what_is_wrong(tmp_path):
 
 def test_a_newer_list_is_taken_a_forged_one_is_not(tmp_path):
     (tmp_path / "revoked.cose").write_bytes(make_list(Revoked(3, T0, frozenset({b"000003"})), CARDS))
-    bag = Bag(tmp_path)
+    bag = DeskBag(tmp_path)
     assert bag.desk.loan.revoked.number == 3
     (tmp_path / "revoked.cose").write_bytes(b"junk")
-    assert Bag(tmp_path).desk.loan.revoked is None
+    assert DeskBag(tmp_path).desk.loan.revoked is None
 
 
 def test_without_keys_of_cards_there_is_no_desk(tmp_path):
     with pytest.raises(ProvisioningError, match="Next: besace-provision enrol"):
-        Bag(tmp_path, cards=False)
+        DeskBag(tmp_path, cards=False)
     (tmp_path / "identity" / "cards.pem").write_bytes(certificate_pem(AUTHORITY.certificate))
     with pytest.raises(ProvisioningError):
-        Bag(tmp_path, cards=False)
+        DeskBag(tmp_path, cards=False)
 
 
 def config_of(folder) -> Config:

@@ -87,6 +87,8 @@ def anchor(source):
         (judge_battery(Battery(59, charging=True)), Level.CONFIRM, Why.BATTERY_LOW),
         (judge_battery(Battery(10, charging=False)), Level.CONFIRM, Why.BATTERY_LOW),
         (judge_battery(Battery(9, charging=False)), Level.UNFIT, Why.BATTERY_EMPTY),
+        (judge_battery(Battery(70, charging=False, minutes=30)), Level.OK, Why.GOOD),
+        (judge_battery(Battery(70, charging=False, minutes=29)), Level.CONFIRM, Why.BATTERY_SHORT),
         (judge_disk(Disk(GB, read_only=False)), Level.OK, Why.GOOD),
         (judge_disk(Disk(GB, read_only=True)), Level.UNFIT, Why.DISK_READ_ONLY),
         (judge_disk(Disk(GB, read_only=False), "EIO"), Level.UNFIT, Why.DISK_REFUSES),

@@ -133,3 +133,17 @@ def test_the_time_of_day_reaches_the_drivers_once_it_is_known(monkeypatch):
     assert wall() is None
     known.append("14:20")
     assert wall() == "14:20"
+
+
+def test_what_each_says_of_its_own_battery_is_remembered():
+    instruments = Instruments((), RadioConfig(), sink=lambda _item: None, opened=lambda _driver: None, now_ns=lambda: 7)
+
+    def says(key, what, detail=""):
+        instruments.saw(InstrumentEvent(key, 7, what=what, detail=detail))
+        return instruments.low_batteries
+
+    assert says("cuff", "battery", "19") == {"cuff"}
+    assert says("oximeter", "battery_low") == {"cuff", "oximeter"}
+    assert says("cuff", "battery", "20") == {"oximeter"}
+    assert says("scale", "battery", "?") == {"oximeter"}
+    assert instruments.serial("cuff") is None

@@ -112,6 +112,8 @@ class Board:
         self._pieces: deque[tuple[int, int, Piece]] = deque()  # (number, arrival, piece)
         self.sounds = {"raw": Sound(), "treated": Sound()}
         self._picture = Picture()
+        self.beside: Callable[[], Message] = dict
+        """More fields for each `vitals`: the loan desk and «Silence», on the bag."""
 
     # --- what is fed in ---------------------------------------------------------------------------------------
 
@@ -303,7 +305,7 @@ class Board:
         now = self._now_ns()
         slots = {slot: stream.name for slot, stream in self._slots().items()}
         scene = Scene(self._picture, self.words, now, self._wall, slots, self._views, self.remote)
-        return {"kind": "vitals", "now": round((now - self._t0_ns) / 1e9, 4), **vitals(scene)}
+        return {"kind": "vitals", "now": round((now - self._t0_ns) / 1e9, 4), **vitals(scene), **self.beside()}
 
 
 def _hz(value: float) -> str:

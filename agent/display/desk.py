@@ -6,14 +6,53 @@ A stranger learns since when a bag is out, and that a health professional has it
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from enum import Enum
 from importlib import resources
+from typing import Any
 
-from agent.custody import Say
-from agent.display.words import Words
-from agent.holding import split
+from agent.custody import Event, Say, State
+from agent.display.words import Words, age
+from agent.holding import SERIAL, Custody, split
+from agent.inventory import Count, Part, Sight, sight
 from agent.loan import Said
 
 LocalTime = Callable[[int], datetime]
+NIGHTS = 3
+"""For how many nights a holder may keep a bag by a key on the page."""
+
+
+class Tone(Enum):
+    """How an answer is meant; the values are the marks beside it on the page."""
+
+    DONE = "ok"
+    ASKED = "idle"
+    REFUSED = "todo"
+    GRAVE = "bad"
+
+
+_TONES = {
+    Tone.DONE: (
+        Say.HANDED_OVER, Say.PASSED, Say.RETURNED, Say.LENDABLE, Say.CLEARED, Say.KEPT, Say.PLACED, Say.RETIRED,
+    ),
+    Tone.ASKED: (
+        Say.NOTHING, Say.AGAIN, Say.BADGE_PLEASE, Say.OTHER_BADGE, Say.PASSING_OFF, Say.COUNTING, Say.COUNTED,
+        Say.CHECKING, Say.SHEET_PLEASE, Say.PROBLEM_NOTED,
+    ),
+    Tone.REFUSED: (
+        Say.NOT_RECORDED, Say.NOT_IN_SERVICE, Say.CARD_FIRST, Say.WRONG_CARD, Say.BAD_CARD, Say.HELD_SINCE,
+        Say.END_VISIT_FIRST, Say.SENDING, Say.NOT_YET_FIT, Say.TECHNICIAN_PLEASE, Say.OVERDUE, Say.NOT_CHECKED_IN,
+        Say.TIMED_OUT, Say.CONFIRM_PLEASE,
+    ),
+    Tone.GRAVE: (Say.UNFIT, Say.FAULTY, Say.QUARANTINED),
+}  # fmt: skip
+TONES: Mapping[Say, Tone] = {say: tone for tone, says in _TONES.items() for say in says}
+
+KEYS: Mapping[State, tuple[Event, ...]] = {
+    State.OUT: (Event.KEEP, Event.PROBLEM),
+    State.RETURNING: (Event.ALL_THERE, Event.PROBLEM),
+    State.RETIRED: (),
+}
+"""The keys the page shows in each state; everywhere else a problem may be reported."""
 
 
 def desk_words(language: str = "fr") -> Words:
@@ -44,15 +83,19 @@ def tell(said: Said, words: Words, *, bag: str, names: Mapping[str, str], local:
         "label": held.label,
         "place": held.place,
         "time": _clock(held.since_s, local),
-        "due": _clock(held.due_s, local),
-        "detail": names.get(said.detail, said.detail),
+        "due": _clock(held.due_s, local, day_of=held.since_s),
+        "detail": _problem(said.detail, names),
         "reason": words(f"badge_reason.{said.detail}") if said.say is Say.BAD_CARD else "",
         "findings": _named(words, "health", said.findings, names),
         "defects": _named(words, "defect", defects, names),
         "without": _named(words, "defect", without, names),
         "parts": ", ".join(said.to_count),
     }
-    return words(f"custody.{_variant(said, bool(defects), bool(without))}", **values)
+    sentence = words(f"custody.{_variant(said, bool(defects), bool(without))}", **values)
+    charge = _named(words, "defect", [note for note in notes if note.startswith("charge:")], names)
+    if charge and said.say in {Say.RETURNED, Say.LENDABLE}:
+        return words("custody.to_charge", sentence=sentence, charge=charge)
+    return sentence
 
 
 def _variant(said: Said, defects: bool, without: bool) -> str:
@@ -73,5 +116,66 @@ def _variant(said: Said, defects: bool, without: bool) -> str:
             return key
 
 
-def _clock(utc_s: int | None, local: LocalTime) -> str:
-    return local(utc_s).strftime("%H:%M") if utc_s is not None else ""
+def _problem(detail: str, names: Mapping[str, str]) -> str:
+    """What a problem was reported of: its French name, and its serial number where it is known."""
+    which, mark, serial = detail.partition(SERIAL)
+    return names.get(which, which) + (f" (n° {serial})" if mark else "")
+
+
+def _clock(utc_s: int | None, local: LocalTime, *, day_of: int | None = None) -> str:
+    """The hour; with its day where that is another than `day_of`'s."""
+    if utc_s is None:
+        return ""
+    same_day = day_of is None or local(day_of).date() == local(utc_s).date()
+    return local(utc_s).strftime("%H:%M" if same_day else "%d/%m, %H:%M")
+
+
+# --- the desk on the nurse's page ----------------------------------------------------------------------------------
+
+
+def standing(held: Custody, words: Words, *, bag: str, names: Mapping[str, str], local: LocalTime) -> str:
+    """What holds while nobody scans: who has the bag until when, or whether it may be lent."""
+    say = {
+        State.NEW: Say.NOT_IN_SERVICE, State.HOME: Say.LENDABLE, State.OUT: Say.HANDED_OVER,
+        State.DRAINING: Say.SENDING, State.CHECKING: Say.CHECKING, State.DEFECT: Say.FAULTY,
+        State.RETIRED: Say.RETIRED,
+    }[held.state]  # fmt: skip
+    return tell(Said(say, held), words, bag=bag, names=names, local=local)
+
+
+def inventory_rows(
+    count: Count, seen_s: Mapping[str, float], words: Words, *, now_s: int | None, local: LocalTime
+) -> list[dict[str, str]]:
+    """One line a part: *vu*, *vu à 14:20*, *à compter*, and what people said of it."""
+    return [_part_row(part, count, seen_s, words, now_s, local) for part in count.parts]
+
+
+def _part_row(
+    part: Part, count: Count, seen_s: Mapping[str, float], words: Words, now_s: int | None, local: LocalTime
+) -> dict[str, str]:
+    found = sight(part, seen_s)
+    if part.tag in count.broken:
+        state, mark = "broken", "bad"
+    elif part.tag in count.missing:
+        state, mark = "missing", "bad"
+    elif part.tag in count.there:
+        state, mark = ("seen" if found is Sight.SEEN else "counted"), "ok"
+    else:
+        state, mark = found.value, "todo"
+    ago_s = seen_s.get(part.instrument or "", 0.0)
+    if state == "seen_at" and now_s is None:
+        state = "seen_ago"
+    time = _clock(now_s - int(ago_s), local) if now_s is not None else ""
+    text = words(f"inventory.{state}", time=time, age=age(ago_s))
+    return {"tag": part.tag, "name": part.name, "mark": mark, "text": text}
+
+
+def condition_rows(count: Count, words: Words) -> list[dict[str, Any]]:
+    """The condition sheet's codes, and which have been scanned."""
+    done = {
+        "complete": not count.to_count and not count.missing,
+        "disinfected": count.disinfected,
+        "broken": bool(count.broken),
+        "consumables": count.consumables,
+    }
+    return [{"id": code, "text": words(f"condition.{code}"), "done": value} for code, value in done.items()]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
+from agent.config import LightsConfig
 from agent.errors import StateError
 
 
@@ -148,9 +149,9 @@ class Player:
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _tunes: "asyncio.Queue[Sound]" = field(default_factory=asyncio.Queue)
 
-    def show(self, light: Light) -> None:
-        """Say this from now on, with the change's sound."""
-        sound = sound_of(self.light, light)
+    def show(self, light: Light, *, sounded: bool = False) -> None:
+        """Say this from now on, with the change's sound unless something else has just sounded for it."""
+        sound = None if sounded else sound_of(self.light, light)
         if light is not self.light:
             self.light = light
             self._changed.set()
@@ -204,21 +205,10 @@ class Player:
                 self.window.tone(None)
 
 
-@dataclass(frozen=True, slots=True)
-class Pins:
-    """Where the lamps and the buzzer are (BCM numbers); white and buzzer on hardware PWM."""
-
-    white: int = 12
-    green: int = 5
-    amber: int = 6
-    red: int = 26
-    buzzer: int = 13
-
-
 class GpioWindow:
-    """The window on the Pi's pins."""
+    """The window on the Pi's pins; white and buzzer on hardware PWM by default."""
 
-    def __init__(self, pins: Pins, factory: Any = None) -> None:
+    def __init__(self, pins: LightsConfig, factory: Any = None) -> None:
         try:
             import gpiozero  # noqa: PLC0415 - only on a bag that has a window
         except ImportError:

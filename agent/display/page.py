@@ -1,8 +1,9 @@
 """The nurse's page, served by the agent itself on loopback or the bag's own Wi-Fi.
 
-GET / and /static/*, GET /live (server-sent events), POST /visit/new and /visit/end with `{}`, POST /listen with
-`{"on": true|false}`. An accepted gesture answers `{"ok": true}`; what it did is seen in the live stream. A gesture
-that the bag refuses answers 409 and a French sentence.
+GET / and /static/*, GET /live (server-sent events), POST /visit/new and /visit/end with `{}`, POST /listen and
+/silence with `{"on": true|false}`, and the loan desk's keys: POST /desk/all-there with `{}`, /desk/keep with
+`{"nights": 1}`, /desk/problem with `{"which": "BP-1"}`. An accepted gesture answers `{"ok": true}`; what it did is
+seen in the live stream. A gesture that the bag refuses answers 409 and a French sentence.
 """
 
 from collections.abc import Callable, Iterable
@@ -29,11 +30,28 @@ class Actions(Protocol):
     async def set_listening(self, on: bool, /) -> None:
         """Open or close the microphone."""
 
+    async def silence(self, on: bool, /) -> None:
+        """Keep the buzzer still, or let it sound again."""
+
+
+class DeskKeys(Protocol):
+    """What a finger may do at the loan desk."""
+
+    async def all_there(self) -> None:
+        """«Tout y est»."""
+
+    async def keep(self, nights: int, /) -> None:
+        """«Garder» for so many nights."""
+
+    async def problem(self, which: str, /) -> None:
+        """«Signaler un problème» with a part."""
+
 
 async def serve_nurse(
     board: "Board",
     actions: Actions,
     *,
+    desk: DeskKeys | None = None,
     host: str,
     port: int,
     ready: Callable[[str], object] | None = None,
@@ -51,11 +69,11 @@ async def serve_nurse(
 
     sock = web.bind(host, port)
     live = web.Live()
-    await web.serve(nurse_app(board, actions, live), sock, live=live, names=names, ready=ready)
+    await web.serve(nurse_app(board, actions, live, desk), sock, live=live, names=names, ready=ready)
 
 
-def nurse_app(board: "Board", actions: Actions, live: "Live") -> "ASGIApp":
-    """Return the page's routes."""
+def nurse_app(board: "Board", actions: Actions, live: "Live", desk: DeskKeys | None = None) -> "ASGIApp":
+    """Return the page's routes; a bag without a loan desk has none of its keys."""
     from starlette.applications import Starlette  # noqa: PLC0415
     from starlette.requests import Request  # noqa: PLC0415
     from starlette.responses import JSONResponse, Response  # noqa: PLC0415
@@ -89,6 +107,26 @@ def nurse_app(board: "Board", actions: Actions, live: "Live") -> "ASGIApp":
         wanted = await web.json_body(request, {"on": bool})
         return await done(actions.set_listening(wanted["on"]))
 
+    async def silence(request: Request) -> Response:
+        wanted = await web.json_body(request, {"on": bool})
+        return await done(actions.silence(wanted["on"]))
+
+    def desk_routes(desk: DeskKeys) -> list[Route]:
+        async def all_there(request: Request) -> Response:
+            await web.json_body(request, {})
+            return await done(desk.all_there())
+
+        async def keep(request: Request) -> Response:
+            wanted = await web.json_body(request, {"nights": int})
+            return await done(desk.keep(wanted["nights"]))
+
+        async def problem(request: Request) -> Response:
+            wanted = await web.json_body(request, {"which": str})
+            return await done(desk.problem(wanted["which"]))
+
+        named = {"all-there": all_there, "keep": keep, "problem": problem}
+        return [Route(f"/desk/{name}", endpoint, methods=["POST"]) for name, endpoint in named.items()]
+
     return Starlette(
         routes=[
             Route("/", home),
@@ -97,5 +135,7 @@ def nurse_app(board: "Board", actions: Actions, live: "Live") -> "ASGIApp":
             Route("/visit/new", new_visit, methods=["POST"]),
             Route("/visit/end", end_visit, methods=["POST"]),
             Route("/listen", listen, methods=["POST"]),
+            Route("/silence", silence, methods=["POST"]),
+            *(desk_routes(desk) if desk is not None else ()),
         ]
     )

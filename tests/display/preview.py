@@ -175,6 +175,9 @@ class Gestures:
         self.done.append(f"listen {on}")
         self.board.listening(on)
 
+    async def silence(self, on: bool, /) -> None:
+        self.done.append(f"silence {on}")
+
 
 @dataclass
 class Room:

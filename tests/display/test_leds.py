@@ -5,6 +5,7 @@ from itertools import product
 
 import pytest
 
+from agent.config import LightsConfig
 from agent.display.leds import (
     AMBER,
     DARK,
@@ -14,7 +15,6 @@ from agent.display.leds import (
     TUNES,
     GpioWindow,
     Light,
-    Pins,
     Player,
     Sound,
     choose,
@@ -173,7 +173,7 @@ def test_on_the_pins():
     from gpiozero.pins.mock import MockFactory, MockPWMPin
 
     factory = MockFactory(pin_class=MockPWMPin)
-    pins = Pins()
+    pins = LightsConfig()
     window = GpioWindow(pins, factory)
     window.show(GREEN)
     states = {name: factory.pin(getattr(pins, name)).state for name in ("white", "green", "amber", "red")}

@@ -80,7 +80,44 @@ def test_gestures_reach_the_bag(nurse):
     assert post(nurse.url, "/listen", {"on": True})[0] == 200
     assert post(nurse.url, "/listen", {"on": False})[0] == 200
     assert post(nurse.url, "/visit/end", {})[0] == 200
-    assert done == ["new", "listen True", "listen False", "end"]
+    assert post(nurse.url, "/silence", {"on": True})[0] == 200
+    assert done == ["new", "listen True", "listen False", "end", "silence True"]
+
+
+class Keys:
+    """The loan desk's keys, remembered."""
+
+    def __init__(self) -> None:
+        self.done: list[object] = []
+
+    async def all_there(self) -> None:
+        self.done.append("all there")
+
+    async def keep(self, nights: int, /) -> None:
+        self.done.append(nights)
+
+    async def problem(self, which: str, /) -> None:
+        if which == "NOBODY-S":
+            raise StateError("no such part")
+        self.done.append(which)
+
+
+def test_the_loan_desk_s_keys(nurse):
+    board, keys = new_board(), Keys()
+
+    async def serve(ready):
+        await serve_nurse(board, Gestures(board), desk=keys, host="127.0.0.1", port=0, ready=ready)
+
+    with serving(serve) as (url,):
+        assert post(url, "/desk/all-there", {})[0] == 200
+        assert post(url, "/desk/keep", {"nights": 2})[0] == 200
+        assert post(url, "/desk/problem", {"which": "BP-1"})[0] == 200
+        assert post(url, "/desk/problem", {"which": "NOBODY-S"})[0] == 409
+        for path, wrong in (("keep", {}), ("keep", {"nights": "1"}), ("keep", {"nights": True}), ("problem", {})):
+            assert post(url, f"/desk/{path}", wrong)[0] == 400
+        assert post(url, "/desk/keep", {"nights": 1}, {"origin": "http://evil.example"})[0] == 403
+    assert keys.done == ["all there", 2, "BP-1"]
+    assert post(nurse.url, "/desk/all-there", {})[0] == 404  # a bag without a desk
 
 
 def test_a_gesture_the_bag_refuses_says_so(nurse, monkeypatch):

@@ -7,13 +7,20 @@ from datetime import UTC, datetime
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from agent import desk as loan_desk
 from agent import ledger
 from agent.badges import Badge, Role, Utc, key_ring, make
+from agent.clock import Timekeeper
+from agent.custody import Say
+from agent.desk import Sources, Terms
 from agent.display.desk import desk_words, tell
 from agent.health import Readiness
 from agent.inventory import Part
 from agent.loan import Loan
+from agent.model import InstrumentState
+from agent.selftest import SelfTest
 from agent.transport.identity import Identity
 from provisioning.authority import Authority
 
@@ -151,3 +158,74 @@ class Desk:
 
     def acts(self):
         return [e.act for e in ledger.verify_ledger(ledger.stored(self.bag.db), "sac-04", [AUTHORITY.certificate])]
+
+
+class HandClock:
+    """Boot time by hand; UTC follows it."""
+
+    boot_id = bytes(16)
+
+    def __init__(self):
+        self.t_s = 1000.0
+
+    def now_ns(self):
+        return int(self.t_s * 1e9)
+
+    def utc_us(self):
+        return int((T0 + self.t_s - 1000) * 1e6)
+
+
+class DeskBag:
+    """The agent's own Desk, and everything it asks of the agent's other parts, set by hand."""
+
+    def __init__(self, folder, *, demo=True, cards=True):
+        self.keys = folder / "identity"
+        self.keys.mkdir(exist_ok=True)
+        if cards:
+            public = CARDS.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+            (self.keys / "cards.pem").write_bytes(public)
+        self.clock, self.disk = HandClock(), FakeBag()
+        self.epochs, self.told, self.seen, self.serials = [], [], {}, {}
+        self.disk_error, self.states, self.weak = "", {"oximeter": InstrumentState.MEASURING}, set()
+        time = Timekeeper(self.clock, floor_us=IDENTITY.not_before_us)
+        test = SelfTest(
+            state_dir=folder, time=time,
+            essential={part.instrument: part.essential for part in PARTS if part.instrument},
+            connected=lambda: True, unsent_bytes=lambda: 0, disk_error=lambda: self.disk_error,
+            states=lambda: self.states, low_batteries=lambda: self.weak,
+        )  # fmt: skip
+        sources = Sources(
+            in_visit=lambda: False, unreceipted=lambda: 0, seen_s=lambda: self.seen, serial=self.serials.get,
+            store=self.disk.store, begin_epoch=self.begin_epoch, said=self.told.append, time=time,
+        )  # fmt: skip
+        self.desk = loan_desk.Desk(
+            sources=sources, terms=Terms("sac-04", PARTS, demo=demo), test=test, clock=self.clock, identity=IDENTITY,
+            keys=self.keys, entries=ledger.stored(self.disk.db),
+        )  # fmt: skip
+
+    async def begin_epoch(self, reason):
+        self.epochs.append(reason)
+
+    async def scan(self, text, after_s=20.0):
+        """A card is scanned; what the desk says."""
+        self.clock.t_s += after_s
+        said, sentence = await self.desk.scan(text)
+        if said.say is Say.CONFIRM_PLEASE:  # this machine's own battery is low
+            self.clock.t_s += 4
+            said, sentence = await self.desk.scan(text)
+        return sentence
+
+    async def tick(self, seconds=1.0):
+        """Time goes by."""
+        self.clock.t_s += seconds
+        await self.desk.loan.tick()
+
+    async def lent(self):
+        """Into service, and out with Mme D."""
+        await self.desk.loan.start()
+        await self.scan(POINT)
+        await self.tick()
+        await self.tick()
+        await self.scan(POINT)
+        await self.scan(NURSE)
+        return self

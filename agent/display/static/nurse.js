@@ -1,5 +1,6 @@
 // The nurse's page: the shared view, and what a gloved finger may do.
 
+import { Desk } from "./desk.js";
 import { icon, write } from "./panel.js";
 import { View } from "./view.js";
 
@@ -36,8 +37,11 @@ function tell(text) {
   tell.until = performance.now() + ARMED_MS;
 }
 
+const desk = new Desk(ask);
+
 new View({
   vitals(message) {
+    desk.vitals(message.desk, message.quiet, message.visit.state === "visit");
     const open = message.visit.state === "visit";
     begin.hidden = open || message.visit.state === "closing";
     end.hidden = !open;

@@ -26,7 +26,7 @@ export function write(element, text) {
 }
 
 // Replace an element's content only when what it shows differs.
-function show(element, key, build) {
+export function show(element, key, build) {
   const wanted = JSON.stringify(key);
   if (element.dataset.shown === wanted) return;
   element.dataset.shown = wanted;

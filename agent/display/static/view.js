@@ -70,7 +70,8 @@ export class View {
     code.hidden = !message.visit.code;
     write(code.lastElementChild, message.visit.code ?? "");
     this.signs(message);
-    this.say([message.visit.text, ...link.map(({ text }) => text), ...message.notices.map(({ text }) => text)]);
+    const desk = message.desk?.fresh ? message.desk.text : "";
+    this.say([desk, message.visit.text, ...link.map(({ text }) => text), ...message.notices.map(({ text }) => text)]);
     this.more.vitals?.(message);
   }
 

@@ -1,0 +1,184 @@
+"""The lending part of the wiring: self-test, loan desk, window; what each asks of the others, and their tasks.
+
+Every bag tests itself; one that was enrolled with cards' keys has a desk; one whose configuration says so, a window.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+from agent.clock import Clock
+from agent.config import Config
+from agent.display.board import Board
+from agent.errors import StateError
+from agent.health import Battery, Readiness
+from agent.instruments import Instruments
+from agent.outbox import OutboxThread
+from agent.recorder import Recorder
+from agent.selftest import SelfTest
+from agent.signs import Conditions, Signs
+from agent.supervisor import supervise
+from agent.transport.delivery import Delivery
+from agent.transport.identity import Identity
+from agent.transport.uplink import LinkState
+from agent.visit import State
+
+if TYPE_CHECKING:
+    from agent.desk import Desk
+    from agent.loan import Said
+
+log = logging.getLogger(__name__)
+
+CARDS = "cards.pem"
+COUNT_EVERY_S = 10.0
+
+
+class Lending:
+    """What concerns the bag's lending, in one place; `desk` and `signs` are None where the bag has none."""
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock,
+        identity: Identity,
+        outbox: OutboxThread,
+        delivery: Delivery,
+        recorder: Recorder,
+        instruments: Instruments,
+        board: Board,
+        link: LinkState,
+        visit: Callable[[], State],
+    ) -> None:
+        self._config, self._clock, self._identity = config, clock, identity
+        self._outbox, self._delivery, self._recorder = outbox, delivery, recorder
+        self._instruments, self._board, self._link, self._visit = instruments, board, link, visit
+        self._spoke_ns: dict[str, int] = {}
+        self._unsent_bytes = 0
+        self._scans: asyncio.Queue[str] = asyncio.Queue(16)
+        self._readiness = Readiness(())
+        self._test = SelfTest(
+            state_dir=config.bag.state_dir,
+            time=recorder.time,
+            essential={p.instrument: p.essential for p in config.part if p.instrument},
+            connected=lambda: link.connected,
+            unsent_bytes=lambda: self._unsent_bytes if delivery.unreceipted() else 0,
+            disk_error=lambda: recorder.disk_error,
+            states=lambda: {e.instrument: e.state for e in instruments.states() if e.state is not None},
+            low_batteries=lambda: instruments.low_batteries,
+        )
+        self.desk = self._open_desk()
+        self.signs = Signs(config.lights, look=self._look) if config.lights.enabled else None
+        board.beside = self._beside
+
+    def _open_desk(self) -> "Desk | None":
+        keys = self._config.hub.ca.parent
+        if not (keys / CARDS).exists():
+            return None
+        from agent.desk import Desk, Sources, Terms  # noqa: PLC0415 - only a bag with a desk pays for it
+        from agent.inventory import Part  # noqa: PLC0415
+
+        bag = self._config.bag
+        parts = tuple(Part(p.tag, p.name, p.essential, p.instrument or None) for p in self._config.part)
+        sources = Sources(
+            in_visit=lambda: self._recorder.visit is not None,
+            unreceipted=self._delivery.unreceipted,
+            seen_s=lambda: {key: (self._clock.now_ns() - t_ns) / 1e9 for key, t_ns in self._spoke_ns.items()},
+            serial=self._instruments.serial,
+            store=self._recorder.act,
+            begin_epoch=self._recorder.begin_epoch,
+            said=self._said,
+            time=self._recorder.time,
+        )
+        return Desk(
+            sources=sources,
+            terms=Terms(bag.name, parts, self._config.loan.due, demo=bag.demo),
+            test=self._test,
+            clock=self._clock,
+            identity=self._identity,
+            keys=keys,
+            entries=self._outbox.now(self._outbox.box.ledger),
+        )
+
+    def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
+        """What runs beside the agent's other parts, by name."""
+        tasks: dict[str, Coroutine[Any, Any, None]] = {
+            "backlog": self._count_backlog(),
+            "self-test": supervise("self-test", lambda: self._test.watch(self._tested)),
+        }
+        if self.desk is not None:
+            tasks |= {"desk": self.desk.run(), "scans": self._scan_all(self.desk)}
+        if self.signs is not None:
+            tasks["signs"] = supervise("signs", self.signs.run)
+        return tasks
+
+    # --- what comes in ---------------------------------------------------------------------------------------------
+
+    def spoke(self, instrument: str) -> None:
+        """An instrument gave something: it is in the bag."""
+        self._spoke_ns[instrument] = self._clock.now_ns()
+
+    def scanned(self, text: str) -> None:
+        """The scanner read a card; more than a person can hold before it are dropped."""
+        if not self._scans.full():
+            self._scans.put_nowait(text)
+
+    async def scan(self, text: str) -> dict[str, Any]:
+        """A card's text from the command line; StateError on a bag without a desk."""
+        if self.desk is None:
+            raise StateError("this bag has no loan desk\nNext: besace-provision enrol")
+        said, sentence = await self.desk.scan(text)
+        return {"say": said.say.value, "sentence": sentence, "custody": said.custody.state.value}
+
+    def silence(self, on: bool) -> None:
+        """«Silence»; StateError on a bag without a buzzer."""
+        if self.signs is None:
+            raise StateError("this bag has no buzzer\nNext: set [lights] enabled = true")
+        self.signs.quiet = on
+
+    async def _scan_all(self, desk: "Desk") -> None:
+        while True:
+            await desk.scan(await self._scans.get())
+
+    async def _count_backlog(self) -> None:
+        while True:
+            self._unsent_bytes = (await self._outbox.call(self._outbox.box.counts)).payload_bytes
+            await asyncio.sleep(COUNT_EVERY_S)
+
+    # --- what goes out -----------------------------------------------------------------------------------------------
+
+    def _said(self, said: "Said") -> None:
+        """The desk answered: the sentence is on the page, with names; the log has none."""
+        log.info("desk=%s", said.say.value)
+        if self.signs is not None:
+            self.signs.said(said.say)
+
+    def _tested(self, readiness: Readiness, battery: Battery | None) -> None:
+        self._readiness = readiness
+        if battery is not None:
+            self._board.battery(minutes=battery.minutes, percent=battery.percent)
+
+    def _look(self) -> Conditions:
+        return Conditions(
+            started=bool(self._link.connections or self._link.last_error),
+            readiness=self._readiness,
+            in_visit=self._visit() is State.VISIT,
+            connected=self._link.connected,
+            all_sent=self._visit() is State.SENT,
+            custody=self.desk.loan.state if self.desk is not None else None,
+        )
+
+    def _beside(self) -> dict[str, Any]:
+        return {
+            "desk": self.desk.view() if self.desk is not None else None,
+            "quiet": self.signs.quiet if self.signs is not None else None,
+        }
+
+    def status(self) -> dict[str, Any]:
+        """What `besace status` says of it."""
+        return {
+            "custody": self.desk.loan.state.value if self.desk else None,
+            "desk": self.desk.sentence if self.desk else None,
+            "self_test": self._readiness.level.name.lower(),
+        }
