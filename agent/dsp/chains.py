@@ -6,7 +6,6 @@ alone. What is stored and sent is never what a chain gives: it is the instrument
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +15,10 @@ from agent.dsp import (
     EcgFilter,
     EcgQuality,
     HeartSounds,
-    Oximeter,
-    PlethQuality,
-    PlethSmoother,
-    PulseDetector,
     RPeakDetector,
 )
-from agent.dsp.calibration import curve_for
+from agent.dsp.chain import Chain, Shape, Shown, as_stage
+from agent.dsp.pleth_chain import OximetryPair, PlethChain
 from agent.dsp.pulse_deficit import RatesBesideEachOther
 from agent.model import (
     Analysis,
@@ -34,46 +30,13 @@ from agent.model import (
     Signal,
     StageEvent,
     Stream,
-    Trace,
 )
 
-Shown = Trace | Analysis
 MAINS_HZ = 50.0
 MV_PER = {"V": 1e3, "mV": 1.0, "uV": 1e-3}
 
 
-class Chain(Protocol):
-    """The stages of one stream."""
-
-    def push(self, x: Floats, t_ns: int) -> list[Shown]:
-        """Take samples in the stream's unit; `t_ns` is the boot time of the first."""
-
-    def gap(self, n: int) -> None:
-        """Skip `n` lost samples."""
-
-
-class _Shape:
-    """What the chains share: a trace carries the time its samples were taken, not when a filter let go of them."""
-
-    def __init__(self, stream: Stream, delay_s: float, *, analyse: bool) -> None:
-        self._stream = stream
-        self._delay_s = delay_s
-        self._analyse = analyse
-        self._index = 0
-
-    def _trace(self, values: Floats, n: int, t_ns: int) -> list[Shown]:
-        """`values` came out for the `n` samples whose first was taken at `t_ns`."""
-        index, self._index = self._index, self._index + n
-        if not values.size:
-            return []
-        shift_s = self._delay_s + (values.size - n) / self._stream.fs_hz
-        return [Trace(self._stream.name, index, t_ns - round(1e9 * shift_s), self._stream.fs_hz, values)]
-
-    def _end_ns(self, n: int, t_ns: int) -> int:
-        return t_ns + round(1e9 * n / self._stream.fs_hz)
-
-
-class EcgChain(_Shape):
+class EcgChain(Shape):
     """Monitor filter for screens; R-peaks, rate and quality from the unfiltered signal."""
 
     def __init__(self, stream: Stream, *, analyse: bool) -> None:
@@ -88,12 +51,12 @@ class EcgChain(_Shape):
         """As the birth record says it."""
         ours = EcgFilter(fs_hz=stream.fs_hz, mode="monitor", mains_hz=MAINS_HZ)
         low, high = ours.band_hz
-        return (_stage("EcgFilter", f"mode=monitor band_hz={low:g}-{high:g} mains_hz={MAINS_HZ:g}", ours.delay_s),)
+        return (as_stage("EcgFilter", f"mode=monitor band_hz={low:g}-{high:g} mains_hz={MAINS_HZ:g}", ours.delay_s),)
 
     def push(self, x: Floats, t_ns: int) -> list[Shown]:
         """See Chain."""
         mv = x * self._mv
-        shown = self._trace(self._filter.push(mv) / self._mv, x.size, t_ns)
+        shown = self.trace(self._filter.push(mv) / self._mv, x.size, t_ns)
         if self._analyse:
             beats = self._rpeaks.push(mv)
             quality = self._quality.push(mv)
@@ -101,7 +64,7 @@ class EcgChain(_Shape):
             shown.append(
                 Analysis(
                     self._stream.name,
-                    self._end_ns(x.size, t_ns),
+                    self.end_ns(x.size, t_ns),
                     beats=tuple(beats),
                     quality=tuple(quality),
                     events=tuple(events),
@@ -117,60 +80,6 @@ class EcgChain(_Shape):
             stage.gap(n)
 
 
-class PlethChain(_Shape):
-    """Smoothed wave for screens; pulses, rate and quality from the unsmoothed one.
-
-    Infrared light falls with the pulse: it is drawn upside down, as every pleth is, and gives the perfusion index.
-    """
-
-    def __init__(self, stream: Stream, *, analyse: bool) -> None:
-        light = stream.signal is Signal.INFRARED
-        self._upright = -1.0 if light else 1.0
-        self._smoother = PlethSmoother(fs_hz=stream.fs_hz)
-        super().__init__(stream, self._smoother.delay_s, analyse=analyse)
-        self._pulses = PulseDetector(fs_hz=stream.fs_hz, inverted=light, light=light)
-        self._quality = PlethQuality(fs_hz=stream.fs_hz)
-
-    @staticmethod
-    def describe(stream: Stream) -> tuple[ChainStage, ...]:
-        """As the birth record says it; of infrared light also by which curve its SpO2 is found."""
-        smoother = PlethSmoother(fs_hz=stream.fs_hz)
-        if stream.signal is Signal.PLETH:
-            return (_stage("PlethSmoother", "", smoother.delay_s),)
-        oximeter = Oximeter(fs_hz=stream.fs_hz, curve=curve_for(stream.instrument))
-        known = "yes" if oximeter.curve.validated else "no"
-        settings = f"curve={oximeter.curve.name} calibrated={known}"
-        return (
-            _stage("PlethSmoother", "inverted=yes", smoother.delay_s),
-            _stage("Oximeter", settings, oximeter.delay_s),
-        )
-
-    def push(self, x: Floats, t_ns: int) -> list[Shown]:
-        """See Chain."""
-        shown = self._trace(self._upright * self._smoother.push(x), x.size, t_ns)
-        if self._analyse:
-            pulses = self._pulses.push(x)
-            quality = self._quality.push(x)
-            events = [*self._pulses.events(), *self._quality.events()]
-            shown.append(
-                Analysis(
-                    self._stream.name,
-                    self._end_ns(x.size, t_ns),
-                    pulses=tuple(pulses),
-                    quality=tuple(quality),
-                    events=tuple(events),
-                    rate=self._pulses.rate(),
-                )
-            )
-        return shown
-
-    def gap(self, n: int) -> None:
-        """See Chain."""
-        self._index += n
-        for stage in (self._smoother, self._pulses, self._quality):
-            stage.gap(n)
-
-
 class _Through:
     """A mask that takes nothing away: the denoiser's watch over the microphone without its cost."""
 
@@ -183,7 +92,7 @@ class _Through:
         """Nothing is kept."""
 
 
-class SoundChain(_Shape):
+class SoundChain(Shape):
     """The sound itself for screens, its offset removed; heart sounds through their own mask.
 
     Whoever listens chooses raw or treated for the ear; a trace is drawn of what the microphone heard.
@@ -197,17 +106,17 @@ class SoundChain(_Shape):
     @staticmethod
     def describe(stream: Stream) -> tuple[ChainStage, ...]:
         """As the birth record says it."""
-        return (_stage("AuscultationDenoiser", "mode=raw", AuscultationDenoiser(fs_hz=stream.fs_hz).delay_s),)
+        return (as_stage("AuscultationDenoiser", "mode=raw", AuscultationDenoiser(fs_hz=stream.fs_hz).delay_s),)
 
     def push(self, x: Floats, t_ns: int) -> list[Shown]:
         """See Chain."""
-        shown = self._trace(self._denoiser.push(x), x.size, t_ns)
+        shown = self.trace(self._denoiser.push(x), x.size, t_ns)
         if self._analyse:
             sounds = self._sounds.push(x)
             events = [*self._denoiser.events(), *self._sounds.events()]
             found = Analysis(
                 self._stream.name,
-                self._end_ns(x.size, t_ns),
+                self.end_ns(x.size, t_ns),
                 sounds=tuple(sounds),
                 events=tuple(events),
                 rate=self._sounds.rate(),
@@ -222,47 +131,12 @@ class SoundChain(_Shape):
         self._sounds.gap(n)
 
 
-class OximetryPair:
-    """Red and infrared of one sensor, brought together by index; SpO2 rides on the infrared stream."""
-
-    def __init__(self, red: Stream, infrared: Stream) -> None:
-        self._infrared = infrared
-        self._oximeter = Oximeter(fs_hz=infrared.fs_hz, curve=curve_for(infrared.instrument))
-        self._waiting: dict[str, Floats] = {red.name: np.empty(0), infrared.name: np.empty(0)}
-        self._red = red.name
-
-    def push(self, stream: str, x: Floats, t_ns: int) -> list[Shown]:
-        """Take samples of either stream; give an Analysis when both have come."""
-        self._waiting[stream] = np.concatenate([self._waiting[stream], x])
-        red, infrared = self._waiting[self._red], self._waiting[self._infrared.name]
-        n = min(red.size, infrared.size)
-        if not n:
-            return []
-        found = self._oximeter.push(red[:n], infrared[:n])
-        self._waiting[self._red], self._waiting[self._infrared.name] = red[n:], infrared[n:]
-        events = tuple(self._oximeter.events())
-        if not found and not events:
-            return []
-        end_ns = t_ns + round(1e9 * x.size / self._infrared.fs_hz)
-        return [Analysis(self._infrared.name, end_ns, events=events, spo2=found[-1] if found else None)]
-
-    def gap(self, stream: str, n: int) -> None:
-        """Skip lost samples: both colours come from one frame, so the red stream's gap tells for both."""
-        if stream == self._red:
-            self._waiting = {name: np.empty(0) for name in self._waiting}
-            self._oximeter.gap(n)
-
-
 _CHAINS: dict[Signal, type[EcgChain] | type[PlethChain] | type[SoundChain]] = {
     Signal.ECG: EcgChain,
     Signal.PLETH: PlethChain,
     Signal.INFRARED: PlethChain,
     Signal.SOUND: SoundChain,
 }
-
-
-def _stage(name: str, settings: str, delay_s: float) -> ChainStage:
-    return ChainStage(name, settings, round(1e6 * delay_s))
 
 
 def describe(stream: Stream) -> tuple[ChainStage, ...]:

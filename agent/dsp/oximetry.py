@@ -136,8 +136,6 @@ class Oximeter:
         self._first: Floats | None = None
         self._z: list[Floats] = []
         self._z_slow: Floats = np.empty(0)
-        self._filtered: Floats = np.empty((0, 3, 0))
-        self._noise: Floats = np.empty((2, 0))
         self._products: Floats = np.empty((0, len(self._bands), 3, 3))
         self._powers: Floats = np.empty((0, 2))
         self._slopes: Floats = np.empty((0, 2))
@@ -168,20 +166,12 @@ class Oximeter:
             raise ValueError(f"red, infrared and ambient have {r.size}, {i.size} and {a.size} samples")
         if not r.size:
             return []
-        raw = np.stack((r, i, a))
-        filtered, noise = self._filter(raw)
-        self._open = np.concatenate((self._open, raw), axis=1)
-        self._filtered = np.concatenate((self._filtered, filtered), axis=2) if self._filtered.size else filtered
-        self._noise = np.concatenate((self._noise, noise), axis=1)
+        self._open = np.concatenate((self._open, np.stack((r, i, a))), axis=1)
         hops = self._open.shape[1] // self._hop
         if not hops:
             return []
-        cut = hops * self._hop
-        seconds = self._measure(hops, cut)
-        self._open = self._open[:, cut:]
-        self._filtered = self._filtered[:, :, cut:]
-        self._noise = self._noise[:, cut:]
-        return [self._judge(second) for second in seconds]
+        raw, self._open = np.split(self._open, [hops * self._hop], axis=1)
+        return [self._judge(second) for second in self._measure(hops, raw)]
 
     def _filter(self, raw: Floats) -> tuple[Floats, Floats]:
         """Return both bands of the lights' logarithms and the ambient (2, 3, n), and their noise (2, n)."""
@@ -214,13 +204,14 @@ class Oximeter:
         index = np.where(bad, 0, np.arange(1, raw.shape[1] + 1))
         return np.asarray(np.take_along_axis(held, np.maximum.accumulate(index, axis=1), axis=1))
 
-    def _measure(self, hops: int, cut: int) -> list[_Second]:
-        """Describe the window that ends with each completed second."""
+    def _measure(self, hops: int, raw: Floats) -> list[_Second]:
+        """Describe the window that ends with each second of `raw`."""
         shape = (hops, self._hop)
-        bands = self._filtered[:, :, :cut].reshape(len(self._bands), 3, *shape)
-        high = self._noise[:, :cut].reshape(2, *shape)
+        filtered, noise = self._filter(raw)
+        bands = filtered.reshape(len(self._bands), 3, *shape)
+        high = noise.reshape(2, *shape)
         slope = np.diff(bands[0, IR], axis=1)
-        raw = self._open[:, :cut].reshape(3, *shape)
+        raw = raw.reshape(3, *shape)
         net = np.maximum(raw[:AMBIENT] - raw[AMBIENT].mean(axis=1)[:, None], 1.0)
 
         lights = np.ascontiguousarray(bands.transpose(2, 0, 1, 3))

@@ -81,11 +81,10 @@ class PlethSmoother:
 
     def _start(self) -> None:
         self._level: float | None = None
-        self._z_wide = np.zeros(self._wide.size - 1)
-        self._z_narrow = np.zeros(self._narrow.size - 1)
+        self._past = np.zeros(self._wide.size - 1)
+        self._past_power = np.zeros(self._mean.size - 1)
         self._z_high = np.zeros(2)
         self._z_noise = np.zeros(1)
-        self._z_mean = np.zeros(self._mean.size - 1)
 
     def gap(self, n: int) -> None:
         """Skip `n` lost samples: the filters start anew at the next one, without a transient."""
@@ -105,12 +104,15 @@ class PlethSmoother:
         if self._level is None:
             self._level = float(x[0])
         x = x - self._level
-        wide, self._z_wide = signal.lfilter(self._wide, [1.0], x, zi=self._z_wide)
-        narrow, self._z_narrow = signal.lfilter(self._narrow, [1.0], x, zi=self._z_narrow)
+        seen = np.concatenate((self._past, x))
+        self._past = seen[x.size :]
+        wide, narrow = np.convolve(seen, self._wide, "valid"), np.convolve(seen, self._narrow, "valid")
         high, self._z_high = signal.lfilter(*self._high, x, zi=self._z_high)
         noise, self._z_noise = signal.lfilter([self._memory], [1.0, self._memory - 1.0], high**2, zi=self._z_noise)
         detail = wide - narrow
-        power, self._z_mean = signal.lfilter(self._mean, [1.0], detail**2, zi=self._z_mean)
+        powers = np.concatenate((self._past_power, detail**2))
+        self._past_power = powers[x.size :]
+        power = np.convolve(powers, self._mean, "valid")
         through = np.divide(power, power + self._share * noise, out=np.ones_like(power), where=power > 0.0)
         return np.asarray(narrow + through * detail + self._level)
 

@@ -7,7 +7,6 @@ is the quality. Flat stretches, missing samples and clipping are seen directly, 
 """
 
 import math
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -16,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import signal
 
 from agent.dsp.stream import as_samples, check_rate
+from agent.dsp.trailing import quantile, trailing
 from agent.model import Cause, Happening, Quality, StageEvent
 
 Floats = NDArray[np.float64]
@@ -181,8 +181,8 @@ class PlethQuality:
         self._slope = self._slope[int(ends[-1]) - self._past :]
 
         self._energies = np.concatenate((self._energies, np.stack((energy, burst))), axis=1)
-        usual = _trailing(self._energies[0], n, USUAL_HOPS, lambda v, axis: _quantile(v, 0.4, axis))
-        usual_burst = _trailing(self._energies[1], n, USUAL_HOPS, lambda v, axis: _quantile(v, 0.5, axis))
+        usual = trailing(self._energies[0], n, USUAL_HOPS, lambda v, axis: quantile(v, 0.4, axis))
+        usual_burst = trailing(self._energies[1], n, USUAL_HOPS, lambda v, axis: quantile(v, 0.5, axis))
         self._energies = self._energies[:, -USUAL_HOPS:]
         change = np.log10((energy + TINY) / (usual + TINY) + 1e-3)
         sudden = np.log10((burst + TINY) / (usual_burst + TINY) + 1e-3)
@@ -207,8 +207,8 @@ class PlethQuality:
             held = (np.diff(raw, axis=1) == 0.0).mean(axis=1)
             top, bottom = raw.max(axis=1), raw.min(axis=1)
             self._extremes = np.concatenate((self._extremes, np.stack((top, bottom))), axis=1)
-            highest = _trailing(self._extremes[0], n, EXTREME_HOPS, np.nanmax)
-            lowest = _trailing(self._extremes[1], n, EXTREME_HOPS, np.nanmin)
+            highest = trailing(self._extremes[0], n, EXTREME_HOPS, np.nanmax)
+            lowest = trailing(self._extremes[1], n, EXTREME_HOPS, np.nanmin)
             clipped = np.maximum((raw == highest[:, None]).mean(axis=1), (raw == lowest[:, None]).mean(axis=1))
         self._extremes = self._extremes[:, -EXTREME_HOPS:]
         odds = odds + WEIGHTS["held"] * (held > HELD)
@@ -250,20 +250,3 @@ class PlethQuality:
 
     def _note(self, kind: Happening, index: int) -> None:
         self._events.append(StageEvent(index, index / self.fs_hz, kind))
-
-
-def _quantile(values: Floats, share: float, axis: int) -> Floats:
-    """The quantile by partition: several times faster than np.quantile on short windows."""
-    k = int(share * (values.shape[axis] - 1))
-    return np.asarray(np.partition(values, k, axis=axis).take(k, axis=axis))
-
-
-def _trailing(values: Floats, n: int, length: int, reduce: Callable[..., Floats]) -> Floats:
-    """Reduce the last `length` of `values` (fewer at the start) up to each of the `n` newest."""
-    short = min(n, max(0, length - 1 - (values.size - n)))
-    out = np.empty(n)
-    for k in range(short):
-        out[k] = reduce(values[: values.size - n + k + 1], axis=0)
-    if short < n:
-        out[short:] = reduce(sliding_window_view(values[values.size - (n - short) - length + 1 :], length), axis=1)
-    return out

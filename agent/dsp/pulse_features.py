@@ -6,15 +6,15 @@ tapping that hide every single pulse, and says nothing about an irregular rhythm
 on how regular the wave has been (the height of its autocorrelation, noise removed).
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy import ndimage, signal
+from scipy import fft, ndimage, signal
+
+from agent.dsp.trailing import quantile, trailing
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -187,15 +187,15 @@ class PulseFeatures:
         energy = np.square(u).mean(axis=1)
         self._stats = np.concatenate((self._stats, np.stack((u.max(axis=1), energy, power.mean(axis=1)))), axis=1)
         largest, energies, powers = self._stats
-        peaks = np.maximum(_trailing(largest, n, self._peak_hops, np.max), 0.0)
+        peaks = np.maximum(trailing(largest, n, self._peak_hops, np.max), 0.0)
         self._peaks = np.concatenate((self._peaks, peaks))
-        level = _trailing(self._peaks, n, self._level_hops, _median)
-        self._nows = np.concatenate((self._nows, _trailing(energies, n, self._now_hops, np.mean)))
-        usual = _trailing(self._nows, n, self._level_hops, _two_fifths)
+        level = trailing(self._peaks, n, self._level_hops, _median)
+        self._nows = np.concatenate((self._nows, trailing(energies, n, self._now_hops, np.mean)))
+        usual = trailing(self._nows, n, self._level_hops, _two_fifths)
         excess = self._nows[-n:] / (usual + TINY)
-        noise = self._design.noise_gain * np.sqrt(_trailing(powers, n, self._level_hops, _median))
-        noise_now = self._design.noise_gain * np.sqrt(_trailing(powers, n, self._now_hops, np.mean))
-        quiet = (energy < LOUD * _trailing(self._nows, n, self._level_hops, _median)).astype(float)
+        noise = self._design.noise_gain * np.sqrt(trailing(powers, n, self._level_hops, _median))
+        noise_now = self._design.noise_gain * np.sqrt(trailing(powers, n, self._now_hops, np.mean))
+        quiet = (energy < LOUD * trailing(self._nows, n, self._level_hops, _median)).astype(float)
         self._quiet = np.concatenate((self._quiet, quiet))
         self._waves = np.concatenate((self._waves, u[:, ::2] * quiet[:, None]))
         rhythm = self._follow_rhythm(n, noise_now)
@@ -238,7 +238,7 @@ class PulseFeatures:
         mask = np.repeat(quiet[rows], waves.shape[1], axis=1)
         points = wave.shape[1]
         low, high = int(SHORTEST_S * rate), min(int(LONGEST_S * rate), points - 2)
-        size = points + high + 2
+        size = fft.next_fast_len(points + high + 2, real=True)
         spectrum = np.fft.rfft(np.stack((wave, mask)), size)
         products = np.fft.irfft(np.square(np.abs(spectrum)), size)[:, :, : high + 2]
         count = products[1]
@@ -347,20 +347,7 @@ def _median(values: Floats, axis: int) -> Floats:
 
 def _two_fifths(values: Floats, axis: int) -> Floats:
     """The 40 % quantile."""
-    k = 2 * (values.shape[axis] - 1) // 5
-    return np.asarray(np.partition(values, k, axis=axis).take(k, axis=axis))
-
-
-def _trailing(values: Floats, n: int, length: int, reduce: Callable[..., Floats]) -> Floats:
-    """Reduce the last `length` of `values` (fewer at the start) up to each of the `n` newest."""
-    short = min(n, max(0, length - 1 - (values.size - n)))
-    out = np.empty(n)
-    for k in range(short):
-        out[k] = reduce(values[: values.size - n + k + 1], axis=0)
-    if short < n:
-        windows = sliding_window_view(values[values.size - (n - short) - length + 1 :], length)
-        out[short:] = reduce(windows, axis=1)
-    return out
+    return quantile(values, 0.4, axis)
 
 
 _NO_FLOATS: Final = np.empty(0)
