@@ -293,7 +293,8 @@ class Agent:
                 self._listening = False
                 await self._recorder.close_visit()
             elif action is Action.OPEN:
-                visit = Visit(secrets.token_bytes(16), f"{secrets.randbelow(10_000):04d}", self._clock.now_ns())
+                code, holder = f"{secrets.randbelow(10_000):04d}", self._lending.holder
+                visit = Visit(secrets.token_bytes(16), code, self._clock.now_ns(), holder)
                 self._recorder.open_visit(visit, resumed=False)
                 self._recorder.add(self._instruments.states())  # what each announced before there was a visit
                 self._listening = self._config.bag.demo

@@ -113,6 +113,11 @@ class Lending:
             tasks["signs"] = supervise("signs", self.signs.run)
         return tasks
 
+    @property
+    def holder(self) -> bytes | None:
+        """The badge that has the bag, for the visit that begins; None while nobody has it."""
+        return (self.desk.loan.custody.badge or None) if self.desk is not None else None
+
     # --- what comes in ---------------------------------------------------------------------------------------------
 
     def spoke(self, instrument: str) -> None:

@@ -319,11 +319,15 @@ class StageEvent:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """An open visit: a random id and the 4-digit code that names it aloud (no authentication)."""
+    """An open visit: a random id and the 4-digit code that names it aloud (no authentication).
+
+    `holder` is the badge id of whoever had the bag when it began; None where no check-out was recorded.
+    """
 
     id: bytes
     code: str
     t_ns: int
+    holder: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

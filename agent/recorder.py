@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 Item = SampleBlock | Gap | Reading | InstrumentEvent | Analysis
 VISIT_KEPT = "visit"
+KEPT_BYTES = (16 + 8 + 16 + 4, 16 + 8 + 16 + 4 + 6)  # boot, time, visit, code; and the holder's badge
 SEEN_KEPT = "visit_seen"
 FLOOR_KEPT = "time_floor"
 ACT_AGAIN_S = 1.0
@@ -155,8 +156,8 @@ class Recorder:
         """Begin to store; the visit survives a restart."""
         self.visit = visit
         step = VisitStep.RESUME if resumed else VisitStep.OPEN
-        self._writer.bag(VisitBody(step, visit.code), self._clock.now_ns())
-        kept = self._clock.boot_id + visit.t_ns.to_bytes(8) + visit.id + visit.code.encode()
+        self._writer.bag(VisitBody(step, visit.code, visit.holder), self._clock.now_ns())
+        kept = self._clock.boot_id + visit.t_ns.to_bytes(8) + visit.id + visit.code.encode() + (visit.holder or b"")
         self._keep[VISIT_KEPT] = kept
         self.urgent.set()
 
@@ -164,7 +165,7 @@ class Recorder:
         """Store the visit's end; what was taken before it is cut with it, what comes from now on is no part of it."""
         if self.visit is None:
             return
-        self._writer.bag(VisitBody(VisitStep.CLOSE, self.visit.code), self._clock.now_ns())
+        self._writer.bag(VisitBody(VisitStep.CLOSE, self.visit.code, self.visit.holder), self._clock.now_ns())
         self._keep[VISIT_KEPT] = None
         self._seal()
         self.visit = None
@@ -174,9 +175,9 @@ class Recorder:
         """The visit that was open when the last process of this boot ended, and the boot time it was last at work."""
         kept = self._outbox.now(self._outbox.box.kept, VISIT_KEPT)
         seen = self._outbox.now(self._outbox.box.kept, SEEN_KEPT)
-        if kept is None or len(kept) != 16 + 8 + 16 + 4 or kept[:16] != self._clock.boot_id:
+        if kept is None or len(kept) not in KEPT_BYTES or kept[:16] != self._clock.boot_id:
             return None
-        visit = Visit(kept[24:40], kept[40:].decode(), int.from_bytes(kept[16:24]))
+        visit = Visit(kept[24:40], kept[40:44].decode(), int.from_bytes(kept[16:24]), kept[44:] or None)
         return visit, max(visit.t_ns, int.from_bytes(seen or b""))
 
     def hub_time(self, anchor: Anchor) -> None:

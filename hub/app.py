@@ -109,7 +109,7 @@ async def run(settings: HubSettings, *, page_ready: Callable[[str], object] | No
     receiver = Receiver(keyring, now_us=lambda: _now_ns() // 1000)
     await loop.run_in_executor(thread, receiver.restore, store)
     custody = await loop.run_in_executor(thread, load_custody, settings, keyring, store)
-    rooms = Rooms(words=Words.load(), now_ns=_now_ns)
+    rooms = Rooms(words=Words.load(), now_ns=_now_ns, who=custody.who)
     for heard in await loop.run_in_executor(thread, receiver.open_visits, store):
         rooms.hear(heard)
     tls = client_context(settings.ca, settings.certificate, settings.key, settings.server_name)

@@ -15,7 +15,7 @@ from typing import Any
 
 from cryptography import x509
 
-from agent.custody import State
+from agent.custody import State, What
 from agent.errors import WireError
 from agent.holding import Custody, advance
 from agent.ledger import Chain, Head, LedgerError, Sign, countersign, read
@@ -83,6 +83,7 @@ class CustodyView:
         self._authority = authority
         self._now_s = now_s
         self._bags: dict[str, _Bag] = {}
+        self._labels: dict[bytes, str] = {}
 
     def _bag(self, device: str) -> _Bag:
         return self._bags.setdefault(device, _Bag(Chain(device, self._authority)))
@@ -133,6 +134,12 @@ class CustodyView:
                 bag.damaged = error.why
                 return
             bag.custody = advance(bag.custody, act)
+            if act.what in {What.CHECK_OUT, What.PASSED}:
+                self._labels[act.badge] = act.label
+
+    def who(self, badge: bytes) -> str:
+        """The label on a badge that took a bag out, as a whole ledger says; "" when none does yet."""
+        return self._labels.get(badge, "")
 
     def head(self, device: str) -> Head | None:
         """How far a bag's ledger is here and whole."""

@@ -37,10 +37,14 @@ EPOCHS_KEPT = 32  # of one bag; older ones are forgotten, so that a bag that res
 class Room:
     """One bag as the doctor sees it."""
 
-    def __init__(self, device: str, *, words: Words, demo: bool, now_ns: Callable[[], int]) -> None:
+    def __init__(
+        self, device: str, *, words: Words, demo: bool, now_ns: Callable[[], int], who: Callable[[bytes], str]
+    ) -> None:
         self.title = spoken(device)
         self.board = Board(words, demo=demo, bag=self.title, now_ns=now_ns, wall=self._wall, remote=True)
         self.board.link(LinkState.CONNECTED)
+        self.board.beside = self._beside
+        self._who = who
         self.visit: Visit | None = None
         self.watched = False
         self._now_ns = now_ns
@@ -53,6 +57,11 @@ class Room:
     def _wall(self, t_ns: int) -> datetime:
         """A time of the hub's boot clock as local time of day: the hub's clock is kept by its operator."""
         return datetime.fromtimestamp(time.time() - (self._now_ns() - t_ns) / 1e9).astimezone()
+
+    def _beside(self) -> dict[str, Any]:
+        """Who has the bag: its visit names the badge, the custody log the badge's label (it may come later)."""
+        holder = self.visit.holder if self.visit is not None else None
+        return {"holder": self._who(holder) or holder.hex() if holder is not None else ""}
 
     @property
     def open(self) -> bool:
@@ -122,7 +131,7 @@ class Room:
                 self.visit = None
         elif visit not in self._closed and (chain != self._opened[0] or (number, t_us) >= self._opened[1:]):
             self._opened = chain, number, t_us
-            self.visit = Visit(visit, body.code, t_us * 1000)
+            self.visit = Visit(visit, body.code, t_us * 1000, body.holder)
             self.board.visit(self.visit, VisitState.VISIT)
 
 
@@ -135,8 +144,9 @@ def _keep_newest(kept: dict[bytes, Any]) -> None:
 class Rooms:
     """Every bag heard since the hub began; a visit is found by the code its nurse reads aloud."""
 
-    def __init__(self, *, words: Words, now_ns: Callable[[], int]) -> None:
+    def __init__(self, *, words: Words, now_ns: Callable[[], int], who: Callable[[bytes], str] = lambda _: "") -> None:
         self._words = words
+        self._who = who
         self._now_ns = now_ns
         self.rooms: dict[str, Room] = {}
         self.failed = 0
@@ -145,7 +155,7 @@ class Rooms:
         """Pass a batch to its bag's room."""
         room = self.rooms.get(heard.device)
         if room is None:
-            room = Room(heard.device, words=self._words, demo=heard.header.demo, now_ns=self._now_ns)
+            room = Room(heard.device, words=self._words, demo=heard.header.demo, now_ns=self._now_ns, who=self._who)
             self.rooms[heard.device] = room
         try:
             room.hear(heard)

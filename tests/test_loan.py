@@ -212,6 +212,28 @@ def test_passing_on_between_two_visits():
     run(story)
 
 
+def test_no_bag_changes_hands_while_a_visit_is_open():
+    """So a visit has one holder, the badge in its record, or none."""
+
+    async def story():
+        desk = await Desk().placed()
+        desk.bag.visit = True
+        assert (await desk.scan(POINT)).say is Say.END_VISIT_FIRST
+        desk.bag.visit = False
+        await desk.scan(POINT)
+        desk.bag.visit = True
+        assert desk.sentence(await desk.scan(NURSE)) == "Terminez d'abord la visite"
+        assert desk.loan.state is State.HOME
+        desk.bag.visit, desk.bag.findings = False, (LOW,)
+        await desk.scan(POINT)
+        await desk.scan(NURSE)
+        desk.bag.visit = True
+        assert (await desk.scan(NURSE)).say is Say.END_VISIT_FIRST
+        assert desk.loan.state is State.HOME
+
+    run(story)
+
+
 def test_missing_broken_and_dirty_are_named():
     async def story():
         desk = await Desk().lent()

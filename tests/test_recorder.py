@@ -1,6 +1,7 @@
 """The recorder: which batch an item joins, what is offered and committed, what a failing disk does."""
 
 import asyncio
+import dataclasses
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -311,8 +312,21 @@ class TestVisits:
         assert not bodies(batch, Waveform)
         assert bag.recorder.too_old == 3
 
-    def test_an_open_visit_survives_a_restart_of_the_same_boot(self, bag):
-        visit = bag.visit(7)
+    def test_every_step_of_a_visit_names_the_badge_that_had_the_bag(self, bag):
+        visit = dataclasses.replace(bag.visit(1), holder=b"nurse1")
+
+        async def main():
+            bag.recorder.open_visit(visit, resumed=False)
+            await bag.recorder.cut()
+            await bag.recorder.close_visit()
+
+        asyncio.run(main())
+        found = [body for batch in bag.batches() for body in bodies(batch, VisitBody)]
+        assert found == [VisitBody(step, "0001", b"nurse1") for step in (VisitStep.OPEN, VisitStep.CLOSE)]
+
+    @pytest.mark.parametrize("holder", [None, b"nurse1"])
+    def test_an_open_visit_survives_a_restart_of_the_same_boot(self, bag, holder):
+        visit = dataclasses.replace(bag.visit(7), holder=holder)
 
         async def main():
             bag.recorder.open_visit(visit, resumed=False)

@@ -184,10 +184,11 @@ class VisitStep(Enum):
 
 @dataclass(frozen=True, slots=True)
 class VisitBody:
-    """A visit's step; the code is what the nurse reads aloud, no authentication."""
+    """A visit's step; the code is what the nurse reads aloud, no authentication; the badge that has the bag."""
 
     step: VisitStep
     code: str
+    holder: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

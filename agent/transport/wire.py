@@ -80,6 +80,7 @@ __all__ = ["MAX_BYTES", "WireError", "decode", "encode"]
 MAX_BYTES = 256 * 1024
 EPOCH = Bytes(6, 6)
 VISIT = Bytes(16, 16)
+BADGE = Bytes(6, 6)
 
 # --- their shapes: codes are places in these lists, so lists only ever grow at their end -----------------------
 
@@ -167,7 +168,7 @@ _BODY = Either(
         _READING,
         Tagged(4, _ANALYSIS),
         Row(EventBody, Maybe(_STATE), Text(32), Text(128), tag=5),
-        Row(VisitBody, _VISIT_STEP, Text(4), tag=6),
+        Row(VisitBody, _VISIT_STEP, Text(4), Maybe(BADGE), tag=6),
         Row(AnchorBody, SINT, UINT, _SOURCE, tag=7),
         Row(CustodyBody, Bytes(1, 4096), tag=8),
     ),

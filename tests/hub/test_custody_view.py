@@ -53,6 +53,12 @@ def view_of(entries, clock=None):
     return view
 
 
+def test_a_badge_is_known_by_its_label_once_it_took_a_bag_out():
+    assert view_of(ENTRIES).who(b"nurse1") == "Mme D."
+    assert view_of(ENTRIES[:-1]).who(b"nurse1") == ""
+    assert view_of([*ENTRIES[:3], ENTRIES[4]]).who(b"nurse1") == ""  # a ledger with a hole proves nothing yet
+
+
 def test_a_bag_that_is_out():
     (row,) = view_of(ENTRIES).rows()
     assert (row["bag"], row["state"], row["holder"], row["place"]) == ("sac-04", "out", "Mme D.", "Pharmacie")

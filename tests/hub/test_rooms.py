@@ -63,6 +63,23 @@ def code(rooms, device=BAG):
 
 
 class TestVisits:
+    def test_a_visit_is_its_holder_s_by_badge_and_by_label_once_the_log_has_it(self):
+        labels = {}
+        rooms = Rooms(words=Words.load(), now_ns=lambda: 10_000 * S, who=lambda badge: labels.get(badge, ""))
+        bag = Bag(rooms)
+
+        def shown():
+            return rooms.rooms[BAG].board.messages()[0][-1]["holder"]
+
+        bag.say(1, bytes([1]) * 16, VisitBody(VisitStep.OPEN, "0001", b"nurse1"))
+        assert shown() == b"nurse1".hex()
+        labels[b"nurse1"] = "Mme D."
+        assert shown() == "Mme D."
+        bag.close(2, 1)
+        assert shown() == ""
+        bag.open(3, 2)
+        assert shown() == ""  # nobody's bag
+
     def test_a_room_is_found_by_the_code_while_the_visit_is_open(self, rooms):
         bag = Bag(rooms)
         assert rooms.find("0001") is None

@@ -160,7 +160,8 @@ BODIES = {
     "analysis, none": AnalysisBody(rate=WireRate(None, NoValue.NO_BEATS), spo2=WireSpo2(0, None, NoValue.MOTION, 0)),
     "event": EventBody(InstrumentState.FAILED, "failed", "silent"),
     "event, least": EventBody(None, "", ""),
-    "visit": VisitBody(VisitStep.OPEN, "0042"),
+    "visit": VisitBody(VisitStep.OPEN, "0042", b"nurse1"),
+    "visit, of nobody's bag": VisitBody(VisitStep.CLOSE, "0042"),
     "anchor": AnchorBody(1_790_000_000_000_000, 100_000, Source.NTP),
     "custody": CustodyBody(b"entry"),
 }  # fmt: skip

@@ -33,7 +33,14 @@ def test_the_samples_here_hold_every_message_and_every_body():
         (Command(3, Order.UNWATCH), "83030301"),
         (Receipt(()), "820280"),
         (Batch(1, None, ()), "840101f680"),
-        (Batch(1, None, (Record(0, 0, -1, VisitBody(VisitStep.OPEN, "0042")),)), "840101f681840000208306006430303432"),
+        (
+            Batch(1, None, (Record(0, 0, -1, VisitBody(VisitStep.OPEN, "0042")),)),
+            "840101f681840000208406006430303432f6",
+        ),
+        (
+            Batch(1, None, (Record(0, 0, -1, VisitBody(VisitStep.OPEN, "0042", b"nurse1")),)),
+            "840101f681840000208406006430303432466e7572736531",
+        ),
     ],
 )  # fmt: skip
 def test_the_bytes_themselves(message, encoded):

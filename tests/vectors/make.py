@@ -50,7 +50,7 @@ def _batches():
     writer.add(Anchor(NOW_NS, 1_790_000_000_000_000, 100_000, Source.NTP))
     yield from writer.cut(NOW_NS, None)
     visit = _fixed("visit", 16)
-    writer.bag(VisitBody(VisitStep.OPEN, "0042"), NOW_NS)
+    writer.bag(VisitBody(VisitStep.OPEN, "0042", _fixed("badge", 6)), NOW_NS)
     samples = np.round(2000 * np.sin(np.arange(125) / 5)).astype(np.int32)
     writer.add(SampleBlock(ecg.name, 0, NOW_NS, samples))
     writer.add(Gap(ecg.name, 125, 25, NOW_NS + 10**9, GapReason.LINK))

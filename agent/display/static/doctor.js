@@ -11,6 +11,11 @@ const heard = document.getElementById("heard");
 let saidAt = 0;
 
 const view = new View({
+  vitals({ holder }) {
+    const place = document.getElementById("holder");
+    place.hidden = !holder;
+    write(place.lastElementChild, holder ?? "");
+  },
   closed() {
     words.lost = words.closed;
     hearing.stop();
