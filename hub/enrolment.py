@@ -109,6 +109,7 @@ class _Handler(BaseHTTPRequestHandler):
         verbs = {f"{EST}/simpleenroll": self._enrol, f"{EST}/simplereenroll": self._renew}
         verb = verbs.get(self.path)
         if verb is None:
+            self._drop_body()
             self._say(HTTPStatus.NOT_FOUND, "no such resource")
         else:
             self._guarded(verb)
@@ -161,11 +162,17 @@ class _Handler(BaseHTTPRequestHandler):
         length = self.headers.get("Content-Length", "")
         if not length.isdigit() or int(length) > LONGEST_BODY:
             self.close_connection = True
+            self._drop_body()
             raise issue.RefusedError(f"a request has a length, at most {LONGEST_BODY} bytes")
         try:
             return issue.read_request(base64.b64decode(self.rfile.read(int(length))))
         except ValueError:
             raise issue.RefusedError("a request is base64 of PKCS 10") from None
+
+    def _drop_body(self) -> None:
+        """Read what is not wanted, within reason: closing before would reset the connection under our answer."""
+        length = self.headers.get("Content-Length", "")
+        self.rfile.read(min(int(length), 4 * LONGEST_BODY) if length.isdigit() else 0)
 
     def _certificates(self, certificates: list[x509.Certificate]) -> None:
         body = base64.encodebytes(pkcs7.serialize_certificates(certificates, serialization.Encoding.DER))
