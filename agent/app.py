@@ -386,9 +386,6 @@ class Agent:
             await self.end_visit()
             return {}
 
-        async def scan(asked: dict[str, Any]) -> dict[str, Any]:
-            return await self._lending.scan(str(asked.get("text", "")))
-
         async def identify(_: dict[str, Any]) -> dict[str, Any]:
             self.identify()
             return {}
@@ -402,10 +399,9 @@ class Agent:
             "status": status,
             "new_visit": new_visit,
             "end_visit": end_visit,
-            "scan": scan,
             "identify": identify,
             "probe": probe,
-        }
+        } | self._lending.verbs()
 
     def status(self) -> dict[str, Any]:
         """What `besace status` prints."""

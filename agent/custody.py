@@ -150,7 +150,6 @@ class Action(Enum):
     EPOCH_OUT = "epoch_out"
     EPOCH_IN = "epoch_in"
     COUNT = "count"
-    ERASE = "erase"
 
 
 class Say(Enum):
@@ -240,7 +239,7 @@ def _everywhere() -> Iterator[Row]:
             if event not in taken:
                 yield Row(state, event, _G.ALWAYS, state, Say.WRONG_CARD, _NO)
         if state in {_S.NEW, _S.HOME, _S.DEFECT, _S.CHECKING}:
-            yield Row(state, _E.RETIRE, _G.ALWAYS, _S.RETIRED, Say.RETIRED, _W.RETIRED, (Action.ERASE,))
+            yield Row(state, _E.RETIRE, _G.ALWAYS, _S.RETIRED, Say.RETIRED, _W.RETIRED)
 
 
 TABLE: tuple[Row, ...] = (

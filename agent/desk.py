@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from agent import badges, custody, health, inventory, ledger
 from agent.badges import BadgeError, Revoked, Utc
 from agent.clock import VOUCHED, Clock, Timekeeper
-from agent.custody import Action, Event, Say
+from agent.custody import Action, Event, Say, State
 from agent.display.desk import KEYS, NIGHTS, TONES, condition_rows, desk_words, inventory_rows, standing, tell
 from agent.errors import ProvisioningError, StateError
 from agent.holding import SERIAL
@@ -169,6 +169,17 @@ class Desk:
         serial = self._sources.serial(part.instrument) if part and part.instrument else None
         await self._press(Event.PROBLEM, f"{which}{SERIAL}{serial}"[:LONGEST_DETAIL] if serial else which)
 
+    async def retire(self) -> None:
+        """The end of this bag's life, recorded; the technician's command erases it once the hub has the record."""
+        if self.in_visit():
+            raise StateError("a visit is open\nNext: end it, then retire again")
+        if self.loan.state is not State.RETIRED:
+            self._tell(await self.loan.press(Event.RETIRE))
+        if self.loan.state is not State.RETIRED:
+            raise StateError(
+                f"a bag that is {self.loan.state.value} cannot be retired\nNext: check it in, let it send, then again"
+            )
+
     async def _press(self, event: Event, detail: str = "", *, due_s: int | None = None) -> None:
         """A key of the page; StateError when the page does not show it now."""
         if event not in KEYS.get(self.loan.state, (Event.PROBLEM,)):
@@ -227,7 +238,7 @@ class Desk:
         await self._sources.store(entry)
 
     async def do(self, action: Action) -> None:
-        """A new epoch at check-out and at the end of a check-in; erasing is the technician's command."""
+        """A new epoch at check-out and at the end of a check-in."""
         if action is Action.EPOCH_OUT:
             await self._sources.begin_epoch(EpochReason.CHECK_OUT)
         elif action is Action.EPOCH_IN:

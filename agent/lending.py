@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from agent.clock import Clock
 from agent.config import Config
+from agent.control import Verb
+from agent.custody import State
 from agent.display.board import Board
 from agent.errors import StateError
 from agent.health import Battery, Readiness
@@ -22,7 +24,7 @@ from agent.supervisor import supervise
 from agent.transport.delivery import Delivery
 from agent.transport.identity import Identity
 from agent.transport.uplink import LinkState
-from agent.visit import State
+from agent.visit import State as VisitState
 
 if TYPE_CHECKING:
     from agent.desk import Desk
@@ -49,7 +51,7 @@ class Lending:
         instruments: Instruments,
         board: Board,
         link: LinkState,
-        visit: Callable[[], State],
+        visit: Callable[[], VisitState],
     ) -> None:
         self._config, self._clock, self._identity = config, clock, identity
         self._outbox, self._delivery, self._recorder = outbox, delivery, recorder
@@ -129,12 +131,23 @@ class Lending:
         if not self._scans.full():
             self._scans.put_nowait(text)
 
-    async def scan(self, text: str) -> dict[str, Any]:
-        """A card's text from the command line; StateError on a bag without a desk."""
-        if self.desk is None:
-            raise StateError("this bag has no loan desk\nNext: besace-provision enrol")
-        said, sentence = await self.desk.scan(text)
-        return {"say": said.say.value, "sentence": sentence, "custody": said.custody.state.value}
+    def verbs(self) -> dict[str, Verb]:
+        """What commands may ask: `scan` a card's text, `retire` the bag; StateError on a bag without a desk."""
+
+        def desk() -> "Desk":
+            if self.desk is None:
+                raise StateError("this bag has no loan desk\nNext: besace-provision enrol")
+            return self.desk
+
+        async def scan(asked: dict[str, Any]) -> dict[str, Any]:
+            said, sentence = await desk().scan(str(asked.get("text", "")))
+            return {"say": said.say.value, "sentence": sentence, "custody": said.custody.state.value}
+
+        async def retire(_: dict[str, Any]) -> dict[str, Any]:
+            await desk().retire()
+            return {"custody": State.RETIRED.value}
+
+        return {"scan": scan, "retire": retire}
 
     def silence(self, on: bool) -> None:
         """«Silence»; StateError on a bag without a buzzer."""
@@ -168,9 +181,9 @@ class Lending:
         return Conditions(
             started=bool(self._link.connections or self._link.last_error),
             readiness=self._readiness,
-            in_visit=self._visit() is State.VISIT,
+            in_visit=self._visit() is VisitState.VISIT,
             connected=self._link.connected,
-            all_sent=self._visit() is State.SENT,
+            all_sent=self._visit() is VisitState.SENT,
             custody=self.desk.loan.state if self.desk is not None else None,
         )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agent.badges import Role
 from agent.config import load
-from agent.errors import ConfigError, HubError, ProvisioningError
+from agent.errors import ConfigError, HubError, ProvisioningError, StateError
 from provisioning import badges, enrol, issue, labels, office, revoke, unit, vault
 from provisioning.authority import certificate_pem, write_private
 
@@ -109,6 +109,8 @@ def _bag_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
 
     retire = commands.add_parser("retire", parents=[bag], help="on the bag: erase it for good")
     retire.add_argument("name", help="the bag's own name, to be sure")
+    retire.add_argument("--force", action="store_true", help="erase though the hub may not have everything")
+    retire.add_argument("--no-stop", action="store_true", help="leave systemd alone")
 
 
 # --- the authority -----------------------------------------------------------------------------------------------
@@ -303,6 +305,15 @@ def _retire(args: argparse.Namespace) -> int:
     config = load(place.config)
     if config.bag.name != args.name:
         raise ProvisioningError(f"this bag is {config.bag.name}\nNext: give its own name")
+    try:
+        if place.link.is_symlink():  # its end is where erasing begins: interrupted there, nobody is left to ask
+            unit.bid_farewell(place, say=_say)
+    except (StateError, ProvisioningError) as error:
+        if not args.force:
+            raise
+        _say(f"forced, without a record at the hub: {str(error).splitlines()[0]}")
+    if not args.no_stop:
+        unit.take_down()
     enrol.retire(place, config.bag.state_dir)
     _say(f"erased. Next, at the authority: besace-provision revoke {args.name} --why retired")
     return 0
@@ -327,7 +338,7 @@ def main(argv: list[str] | None = None) -> int:
     except ConfigError as error:
         _say(str(error))
         return 2
-    except (ProvisioningError, HubError) as error:
+    except (ProvisioningError, HubError, StateError) as error:
         _say(str(error))
         return 3
     except KeyboardInterrupt:

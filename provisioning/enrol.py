@@ -384,7 +384,10 @@ def install_offline(place: Place, answer: bytes) -> None:
 
 
 def retire(place: Place, state_dir: Path) -> None:
-    """Erase this bag: first its keys, without which what is on board stays sealed for ever, then everything else."""
+    """Erase this bag: first its keys, without which what is on board stays sealed for ever, then everything else.
+
+    The configuration goes last: until then, called again after a kill, it goes on.
+    """
     place.link.unlink(missing_ok=True)
     for folder in (place.etc / "identity.a", place.etc / "identity.b"):
         for key in folder.glob("device.key*"):
@@ -394,6 +397,6 @@ def retire(place: Place, state_dir: Path) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         shutil.rmtree(folder, ignore_errors=True)
-    for path in (place.config, place.etc / "revoked.cose", place.etc / "ledger.head"):
-        path.unlink(missing_ok=True)
     shutil.rmtree(state_dir, ignore_errors=True)
+    for path in (place.etc / "revoked.cose", place.etc / "ledger.head", place.config):
+        path.unlink(missing_ok=True)

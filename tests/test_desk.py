@@ -147,6 +147,26 @@ def test_a_key_that_the_page_does_not_show_is_refused_and_records_nothing(tmp_pa
     asyncio.run(story())
 
 
+def test_the_end_of_a_bag_is_recorded_at_its_loan_point_only(tmp_path):
+    async def story():
+        bag = await DeskBag(tmp_path).lent()
+        with pytest.raises(StateError, match="a bag that is out cannot be retired\nNext: check it in"):
+            await bag.desk.retire()
+        for text in (POINT, SHEET["COMPLET"], SHEET["DESINFECTE"]):
+            await bag.scan(text)
+        await bag.tick()
+        await bag.desk.retire()
+        await bag.desk.retire()  # the command was called again
+        acts = [ledger.read(entry).act.what for entry in ledger.stored(bag.disk.db)]
+        assert acts.count(What.RETIRED) == 1
+        assert acts[-1] is What.RETIRED
+        assert bag.desk.sentence == "Sac retiré du service"
+        assert keys(bag) == []
+        assert await bag.scan(NURSE) == "Sac retiré du service"
+
+    asyncio.run(story())
+
+
 @pytest.mark.parametrize("state", sorted(custody.DURABLE, key=lambda state: state.value))
 def test_each_state_has_a_sentence_that_holds(state):
     said = standing(
