@@ -3,13 +3,17 @@
 import re
 from pathlib import Path
 
-from agent.visit import diagram
+from agent import custody, visit
 
 ROOT = Path(__file__).parent.parent
 
 
 def test_the_visit_is_drawn_as_it_is():
-    assert diagram() in (ROOT / "docs/architecture.md").read_text()
+    assert visit.diagram() in (ROOT / "docs/architecture.md").read_text()
+
+
+def test_the_loan_is_drawn_as_it_is():
+    assert custody.diagram() in (ROOT / "docs/architecture.md").read_text()
 
 
 def test_files_named_in_the_docs_exist():
