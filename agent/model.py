@@ -143,6 +143,7 @@ class NoValue(Enum):
     AMBIENT_LIGHT = "ambient_light"
     SWAPPED = "swapped"
     SILENT = "silent"
+    DISCONNECTED = "disconnected"
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ class Card:
 _KINDS: Mapping[Signal | Kind, str] = {
     Signal.ECG: "ecg",
     Signal.PLETH: "oximeter",
+    Signal.INFRARED: "oximeter",
     Signal.SOUND: "stethoscope",
     Kind.PRESSURE_SYSTOLIC: "pressure",
     Kind.GLUCOSE: "glucose",

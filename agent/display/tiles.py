@@ -25,6 +25,8 @@ PASSING = (
     Happening.SILENCE,
 )
 """Troubles shown for a few seconds; of several, the first in this order."""
+FAULTS = {NoValue.SWAPPED, NoValue.DISCONNECTED, NoValue.SATURATED, NoValue.AMBIENT_LIGHT, NoValue.PROBE_OFF}
+"""Why a raw oximeter has no SpO2, where it is the sensor's fault: said as long as it is so."""
 
 
 def tile(scene: Scene, key: str, status: Status, card: Card) -> Any:
@@ -58,7 +60,11 @@ def _at_work(scene: Scene, key: str, status: Status) -> tuple[str, str, bool]:
     """Return the mark of an instrument that is on, a sentence of its own or "", and whether it gives what it should."""
     picture = scene.picture
     streams = [heard for name, heard in picture.streams.items() if picture.owner(name) == key]
-    own = Heard(events=status.events, quality=next((h.quality for h in streams if h.quality), None))
+    own = Heard(
+        events=status.events,
+        quality=next((h.quality for h in streams if h.quality), None),
+        spo2=next((h.spo2 for h in streams if h.spo2), None),
+    )
     wrong = next((t for h in (own, *streams) if (t := trouble(scene, h)) is not None), None) or _unread(scene, key)
     if wrong is not None:
         return "todo", wrong, False
@@ -95,6 +101,8 @@ def quality(scene: Scene, slot: str) -> Any | None:
 
 def trouble(scene: Scene, heard: Heard) -> str | None:
     """Return the sentence for what is wrong with a stream now, None when nothing is."""
+    if heard.spo2 and heard.spo2[0].reason in FAULTS and scene.recent(heard.spo2[1]):
+        return scene.words.of(heard.spo2[0].reason)
     good_ns = heard.quality[1] if heard.quality and heard.quality[0].value >= GOOD_QUALITY else 0
     for begin, end in LASTING.items():
         at = heard.events.get(begin)

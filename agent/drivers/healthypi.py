@@ -34,6 +34,7 @@ RESPIRATION_UV = 2.42e6 / 4 / 2**23
 LIGHT_UV = 1.2e6 / 2**21
 MDC_LEAD_I = 131329
 LEAD_OFF_BITS = 0x1F
+NONE = (0x00, 0xFF)
 
 
 class HealthyPi4Decoder:
@@ -122,11 +123,11 @@ class HealthyPi4Decoder:
             items.append(make.value(Kind.TEMPERATURE, t_ns, temperature, -2, site="peau"))
         if make.due(Kind.SPO2, spo2, frame, every):
             items.append(
-                make.value(Kind.SPO2, t_ns, spo2) if spo2 else make.missing(Kind.SPO2, t_ns, NoValue.INSTRUMENT)
+                make.missing(Kind.SPO2, t_ns, NoValue.INSTRUMENT) if spo2 in NONE else make.value(Kind.SPO2, t_ns, spo2)
             )
         no_ecg = NoValue.LEAD_OFF if off else NoValue.NO_BEATS
         for kind, value in ((Kind.HEART_RATE, rate), (Kind.RESPIRATION_RATE, breaths)):
             if make.due(kind, (value, off), frame, every):
-                known = value and not off
+                known = value not in NONE and not off
                 items.append(make.value(kind, t_ns, value) if known else make.missing(kind, t_ns, no_ecg))
         return items

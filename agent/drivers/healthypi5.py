@@ -27,6 +27,7 @@ OPENVIEW = struct.Struct("<iiBiihBBB")
 ECG_FS_HZ, BIOZ_FS_HZ, PPG_FS_HZ = 125.0, 62.5, 100.0
 ECG_UV = 1e6 / 20 / 2**17
 MDC_LEAD_I = 131329
+NONE = (0x00, 0xFF)
 
 
 class HealthyPi5Decoder:
@@ -143,7 +144,7 @@ class HealthyPi5Decoder:
     def _number(self, kind: Kind, value: int, t_ns: int, every: int, none: NoValue) -> list[Item]:
         if not self._readings.due(kind, value, self.counters.frames, every):
             return []
-        if not value:
+        if value in NONE:
             return [self._readings.missing(kind, t_ns, none)]
         return [self._readings.value(kind, t_ns, value)]
 

@@ -2,6 +2,8 @@
 # 2-56 clinical thermometers), not normal values.
 """How decoders make readings: unit by kind, plausible range by kind, repeated values thinned out."""
 
+import math
+
 from agent.drivers.base import DecoderCounters
 from agent.model import Kind, NoValue, Reading, ReadingQuality, Unit
 
@@ -33,9 +35,15 @@ PLAUSIBLE = {
     Kind.WEIGHT: (1.0, 350.0),
 }
 
+# No measurement gives these: some firmware's sign for "none" (127, 255, 511, 0) that its protocol does not name.
+POSSIBLE = {Kind.SPO2: (1.0, 100.0), Kind.PULSE_RATE: (1.0, 350.0), Kind.HEART_RATE: (1.0, 350.0)}
+
 
 class Readings:
-    """Makes one instrument's readings; a value outside its plausible range is marked, counted and kept."""
+    """Makes one instrument's readings; a value outside its plausible range is marked, counted and kept.
+
+    A value that no patient can have is no number: counted, and given as missing.
+    """
 
     def __init__(self, instrument: str, counters: DecoderCounters) -> None:
         self._instrument = instrument
@@ -55,8 +63,14 @@ class Readings:
         group: int = 0,
         flags: tuple[str, ...] = (),
     ) -> Reading:
-        """A number: `value * 10**exponent` in the kind's unit."""
+        """A number: `value * 10**exponent` in the kind's unit; none where that is impossible."""
         number: float = value / 10**-exponent if exponent < 0 else float(value * 10**exponent)
+        lowest, highest = POSSIBLE.get(kind, (-math.inf, math.inf))
+        if not lowest <= number <= highest:
+            self._counters.implausible += 1
+            return self.missing(
+                kind, t_ns, NoValue.INSTRUMENT, site=site, instrument_time=instrument_time, group=group, flags=flags
+            )
         low, high = PLAUSIBLE[kind]
         if not low <= number <= high:
             self._counters.implausible += 1

@@ -231,7 +231,7 @@ class Chains:
         if pair is not None:
             if missing > 0:
                 pair.gap(block.stream, missing)
-            shown += pair.push(block.stream, x, block.t_ns)
+            shown += pair.push(block.stream, block.samples.astype(np.float64), block.t_ns)
         return [self._compared(one) if isinstance(one, Analysis) else one for one in shown]
 
     def read(self, reading: Reading) -> None:

@@ -61,7 +61,7 @@ _EVENT: Final = {
     NoValue.SATURATED: Happening.SATURATED,
     NoValue.SWAPPED: Happening.SWAPPED,
     NoValue.AMBIENT_LIGHT: Happening.AMBIENT_LIGHT,
-    NoValue.SILENT: Happening.DISCONNECTED,
+    NoValue.DISCONNECTED: Happening.DISCONNECTED,
 }
 
 
@@ -361,9 +361,9 @@ def _faults(raw: Floats) -> list[NoValue | None]:
     dead = (top == bottom).all(axis=0)
     stuck = [np.mean(raw == edge[:, :, None], axis=2).max(axis=0) >= STUCK_SHARE for edge in (top, bottom)]
     causes = (
-        (~some, NoValue.SILENT),
+        (~some, NoValue.DISCONNECTED),
         (~every, NoValue.POOR_SIGNAL),
-        (dead & ~rail, NoValue.SILENT),
+        (dead & ~rail, NoValue.DISCONNECTED),
         (stuck[0] | stuck[1], NoValue.SATURATED),
     )
     return [next((cause for flags, cause in causes if flags[k]), None) for k in range(len(some))]

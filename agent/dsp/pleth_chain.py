@@ -85,7 +85,7 @@ class OximetryPair:
         self._red = red.name
 
     def push(self, stream: str, x: Floats, t_ns: int) -> list[Shown]:
-        """Take samples of either stream; give an Analysis when both have come."""
+        """Take counts of either stream (a full scale is known as one); give an Analysis when both have come."""
         self._waiting[stream] = np.concatenate([self._waiting[stream], x])
         red, infrared = self._waiting[self._red], self._waiting[self._infrared.name]
         n = min(red.size, infrared.size)

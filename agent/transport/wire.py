@@ -95,6 +95,7 @@ _NO_VALUE = Choice(
     NoValue.STARTING, NoValue.NO_BEATS, NoValue.LEAD_OFF, NoValue.PROBE_OFF, NoValue.POOR_SIGNAL, NoValue.MOTION,
     NoValue.LOW_PERFUSION, NoValue.SATURATED, NoValue.UNSURE, NoValue.STALE, NoValue.NOT_CALIBRATED,
     NoValue.INSTRUMENT, NoValue.AMBIENT_LIGHT, NoValue.SWAPPED, NoValue.SILENT,
+    NoValue.DISCONNECTED,
 )  # fmt: skip
 _CAUSE = Choice(
     Cause.FLAT, Cause.SATURATED, Cause.LEAD_OFF, Cause.PROBE_OFF, Cause.NOISE, Cause.BASELINE, Cause.MOTION,

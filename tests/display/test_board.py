@@ -387,6 +387,17 @@ def test_what_a_stage_notices_is_said_on_the_tile(event):
     assert (desk.tile("board")["mark"], desk.tile("board")["text"]) == ("todo", desk.board.words.of(event))
 
 
+@pytest.mark.parametrize("fault", ["swapped", "disconnected", "saturated", "ambient_light", "probe_off"])
+def test_what_is_wrong_with_a_raw_sensor_is_said_as_long_as_it_is(fault):
+    desk = Desk().described()
+    desk.board.describe([INFRARED])
+    for _ in range(20):
+        desk.after(1.0).analysis("ir", spo2=Spo2(0.0, None, NoValue(fault)), rate=Rate(72.0))
+        assert desk.tile("board")["text"] == desk.board.words.of(NoValue(fault))
+    desk.after(1.0).analysis("ir", spo2=Spo2(0.0, None, NoValue.MOTION))
+    assert desk.tile("board")["text"] != desk.board.words.of(NoValue(fault))
+
+
 def test_an_electrode_stays_off_until_it_is_said_to_be_on_or_the_signal_shows_it():
     desk = Desk().described()
 

@@ -160,7 +160,7 @@ def test_a_disconnected_sensor(stuck):
     red, ir = lights.red.copy(), lights.ir.copy()
     red[1500:] = ir[1500:] = stuck
     values, events = measure(replace(lights, red=red, ir=ir))
-    assert values[-1].reason is NoValue.SILENT
+    assert values[-1].reason is NoValue.DISCONNECTED
     assert events == [Happening.DISCONNECTED]
 
 

@@ -4,10 +4,20 @@ import numpy as np
 import pytest
 
 from agent.display.board import Board
-from agent.display.views import view_of
+from agent.display.views import card_of, view_of
 from agent.display.words import Words
 from agent.dsp.chains import Chains, describe
-from agent.model import Analysis, Happening, Instrument, SampleBlock, Signal, Stream, Visit
+from agent.model import (
+    Analysis,
+    Happening,
+    Instrument,
+    InstrumentEvent,
+    InstrumentState,
+    SampleBlock,
+    Signal,
+    Stream,
+    Visit,
+)
 from agent.transport import wire
 from agent.transport.messages import Batch, VisitBody, VisitStep
 from agent.transport.records import RecordReader, RecordWriter
@@ -23,8 +33,8 @@ BEGIN_S = 5000
 VISIT = Visit(bytes(16), "0042", BEGIN_S * S)
 BOX = Instrument("box", "HealthyPi v4")
 ECG = Stream("box.ecg", Signal.ECG, "box", FS, 2.0, "uV", "DI")
-RED = Stream("box.red", Signal.RED, "box", FS, 1.0, "1")
-INFRARED = Stream("box.infrared", Signal.INFRARED, "box", FS, 1.0, "1")
+RED = Stream("box.red", Signal.RED, "box", FS, 0.572, "uV", resolution_bits=22)
+INFRARED = Stream("box.infrared", Signal.INFRARED, "box", FS, 0.572, "uV", resolution_bits=22)
 DEFICIT = "FC et FP ne concordent pas : vérifiez les électrodes et le capteur"
 
 
@@ -51,6 +61,9 @@ class Way:
             stages = describe(stream)
             self.writer.stream(stream, stages, VISIT.t_ns)
             self.nurse.describe([stream], views={stream.name: view_of(stages)})
+        self.nurse.describe([], cards=[card_of(BOX.key, streams)])
+        self.nurse.feed(InstrumentEvent(BOX.key, VISIT.t_ns, InstrumentState.MEASURING))
+        self.writer.add(InstrumentEvent(BOX.key, VISIT.t_ns, InstrumentState.MEASURING))
         self.writer.bag(VisitBody(VisitStep.OPEN, VISIT.code), VISIT.t_ns)
         self.hub.take(f"besace/v1/{BAG}/up/live", self.epoch.header.payload)
 
@@ -140,3 +153,47 @@ def test_a_saturation_without_a_validated_curve_is_stored_and_shown_by_neither_p
     for picture in bag.pages():
         shown = number(picture, "spo2")
         assert (shown["text"], shown["reason"]) == ("– –", "Capteur non étalonné")
+
+
+def exchanged(red, ir):
+    return ir, red
+
+
+def saturated(red, ir):
+    return red, np.full(ir.size, 2**21 - 1)
+
+
+def clipped(red, ir):
+    return red, np.minimum(ir, np.quantile(ir, 0.6))
+
+
+def disconnected(red, ir):
+    return np.zeros(red.size), np.zeros(ir.size)
+
+
+def lamp(red, ir):
+    """The same flicker in both, and no finger."""
+    flicker = 600.0 * np.sin(2 * np.pi * 1.7 * np.arange(red.size) / FS)
+    noise = np.random.default_rng(4).normal(0, 1, (2, red.size))
+    return 90_000 + flicker + noise[0], 90_000 + flicker + noise[1]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda red, ir: (red, ir), ""),
+        (exchanged, "Rouge et infrarouge inversés : changez de capteur"),
+        (saturated, "Signal saturé : vérifiez la pose"),
+        (clipped, "Signal saturé : vérifiez la pose"),
+        (disconnected, "Capteur débranché : rebranchez-le"),
+        (lamp, "Trop de lumière : couvrez le capteur"),
+    ],
+)
+def test_what_is_wrong_with_a_raw_sensor_is_named_on_both_pages(way, wrong, said):
+    bag = way([RED, INFRARED], 20)
+    lights = light(96.0, seconds=20.0, fs_hz=FS, ambient=0.0)
+    bag.measure([x.astype(np.int32) for x in wrong(lights.red, lights.ir)])
+    for picture in bag.pages():
+        (tile,) = picture["tiles"]
+        assert tile["text"] == (said or "doigt en place")
+        assert tile["mark"] == ("todo" if said else "ok")
