@@ -1,9 +1,9 @@
 """Revocation carried out: the broker's user list follows the authority's journal within a second.
 
 NATS knows no CRL. A revoked bag is taken off the user list: written beside, checked by `nats-server -t`, moved into
-place, SIGHUP. The server ends that bag's session and touches no other. For mosquitto the CRL is what counts, and a
-command that ends the session that is open (`kick`); the CRL is signed anew at half its life, long before it would
-lock everybody out, and the card list daily.
+place, SIGHUP. The server ends that bag's session and touches no other. For mosquitto the CRL is what counts, a command
+that makes it read a new one (`reload`) and one that ends the session that is open (`kick`); the CRL is signed anew at
+half its life, long before it would lock everybody out, and the card list daily.
 """
 
 import logging
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 FOLLOW_S = 1.0
 LISTS_EVERY_S = 3600.0
 CARD_LIST_S = 86_400
+COMMAND_S = 4.0
 
 
 def apply_users(folder: Path, devices: Sequence[str]) -> bool:
@@ -70,26 +71,35 @@ def _check(folder: Path, devices: Sequence[str]) -> None:
         raise StateError(f"the broker refuses the new user list: {done.stderr.strip()[-300:]}\nNext: see {folder}")
 
 
-def _run_kick(command: Sequence[str], name: str) -> None:
-    """Let the operator's command end a bag's open session; its name is the last argument."""
-    done = subprocess.run([*command, name], capture_output=True, text=True, check=False)  # noqa: S603 - the operator's
+def _run(what: str, command: Sequence[str]) -> None:
+    """Let the operator's command do its part; a failure is logged as an error, since a revoked bag may still be in."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMMAND_S)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        log.error("%s=failed why=%r", what, str(error))
+        return
     if done.returncode:
-        log.error("kick=failed bag=%s why=%r", name, (done.stderr or done.stdout).strip()[-300:])
+        log.error("%s=failed why=%r", what, (done.stderr or done.stdout).strip()[-300:])
     else:
-        log.info("kick=done bag=%s", name)
+        log.info("%s=done", what)
 
 
 class Follower(threading.Thread):
     """Carries out the journal's revocations and enrolments while the enrolment server runs."""
 
     def __init__(
-        self, enrolment: Enrolment, cards: Ed25519PrivateKey, nats: Path | None, kick: Sequence[str] = ()
+        self,
+        enrolment: Enrolment,
+        cards: Ed25519PrivateKey,
+        nats: Path | None,
+        kick: Sequence[str] = (),
+        reload: Sequence[str] = (),
     ) -> None:
         super().__init__(name="revocation", daemon=True)
         self._enrolment = enrolment
         self._cards = cards
         self._nats = nats
-        self._kick = tuple(kick)
+        self._kick, self._reload = tuple(kick), tuple(reload)
         self._revoked: set[str] | None = None
         self._ending = threading.Event()
         self._seen = -1
@@ -123,11 +133,16 @@ class Follower(threading.Thread):
         if self._nats is not None and apply_users(self._nats, register.active_devices):
             log.info("broker_users=rewritten")
         revoked = {name for name, device in register.devices.items() if device.revoked_s is not None}
-        if self._kick and self._revoked is not None and revoked - self._revoked:
-            crl(self._enrolment.office, self._enrolment.issuing, now=self._enrolment.now())
-            for name in sorted(revoked - self._revoked):
-                _run_kick(self._kick, name)
+        if (self._kick or self._reload) and self._revoked is not None and revoked - self._revoked:
+            self._sign_crl()
+            for name in sorted(revoked - self._revoked) if self._kick else ():
+                _run(f"kick of {name}", [*self._kick, name])
         self._revoked, self._seen = revoked, journal.stat().st_size
+
+    def _sign_crl(self) -> None:
+        crl(self._enrolment.office, self._enrolment.issuing, now=self._enrolment.now())
+        if self._reload:
+            _run("reload", self._reload)
 
     def refresh_lists(self) -> None:
         """Sign the CRL anew at half its life and the card list when it is a day old; warn of what is near its end."""
@@ -136,7 +151,7 @@ class Follower(threading.Thread):
         if path.exists():
             left = (x509.load_pem_x509_crl(path.read_bytes()).next_update_utc or now) - now
             if left < timedelta(days=CRL_DAYS / 2):
-                crl(enrolment.office, enrolment.issuing, now=now)
+                self._sign_crl()
             if alarm := crl_alarm(path.read_bytes(), now):
                 log.error("crl=%r", alarm)
         cards = enrolment.office.hub / "revoked.cose"

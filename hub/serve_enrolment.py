@@ -27,6 +27,9 @@ def add_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser.add_argument(
         "--kick", metavar="COMMAND", help="ends a bag's open session on a broker with a CRL; the bag's name is appended"
     )
+    parser.add_argument(
+        "--reload", metavar="COMMAND", help="makes a broker with a CRL read it again, e.g. 'systemctl reload mosquitto'"
+    )
     parser.add_argument("--heads", type=Path, help="where besace-hub run leaves the ledgers' countersigned heads")
 
 
@@ -36,7 +39,8 @@ def run(args: argparse.Namespace) -> int:
     office = Office(args.authority)
     broker, listen = Address.parse(args.broker), Address.parse(args.listen)
     enrolment = Enrolment(office, office.issuing(passphrase), (broker.host, broker.port), args.heads)
-    follower = Follower(enrolment, office.cards(passphrase), args.nats, shlex.split(args.kick or ""))
+    kick, reload = shlex.split(args.kick or ""), shlex.split(args.reload or "")
+    follower = Follower(enrolment, office.cards(passphrase), args.nats, kick, reload)
     server = EnrolmentServer(enrolment, listen.host, listen.port)
     office.journal.read()  # a damaged journal is said now, not at the first bag
     follower.start()

@@ -253,6 +253,7 @@ class Uplink:
             self.state.connected = True
             if self._epoch() is not epoch:  # it began while this connection did
                 self.announce(self._epoch())
+            del epoch  # the connection may outlive it: an old epoch's key goes when the next one begins
             self.state.connections += 1
             self.state.last_error = ""
             log.info("link=up session=%d", self._session)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import signal
 import subprocess
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -191,6 +190,30 @@ def test_the_lists_are_signed_anew_before_they_end(here):
     assert signed.is_signature_valid(here.issuing_certificate.public_key())
 
 
+def test_commands_that_fail_are_errors_in_the_log_and_stop_nothing(here, caplog):
+    enrolment = Enrolment(here, here.issuing(PASSPHRASE), ("127.0.0.1", 8883), now=Hand())
+    follower = Follower(enrolment, here.cards(PASSPHRASE), None, ["false"], ["/no/such/command"])
+    follower.follow()
+    revoke.revoke_device(here, "sac-04", "stolen", now=NOW)
+    follower.follow()
+    failed = [record.getMessage().split(" why")[0] for record in caplog.records if record.levelname == "ERROR"]
+    assert failed == ["reload=failed", "kick of sac-04=failed"]
+
+
+def test_a_crl_that_nobody_could_sign_anew_is_an_alarm_well_before_it_ends(here, caplog, monkeypatch):
+    follower = follower_of(here, None)
+    revoke.crl(here, here.issuing(PASSPHRASE), now=NOW)
+    monkeypatch.setattr("hub.revocation.CRL_DAYS", 0)  # as if it were never signed anew
+    clock = follower._enrolment.now
+    clock.now += revoke.dt.timedelta(days=19)
+    follower.refresh_lists()
+    assert [r for r in caplog.records if r.levelname == "ERROR"] == []
+    clock.now += revoke.dt.timedelta(days=2)
+    follower.refresh_lists()
+    (alarm,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert "the CRL ends in 9.0 days" in alarm
+
+
 PLUGIN = next(Path("/usr/lib").glob("*/mosquitto_dynamic_security.so"), None)
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
 CONTROL = shutil.which("mosquitto_ctrl")
@@ -217,8 +240,9 @@ def test_on_mosquitto_the_crl_and_a_kick_do_the_same(here, tmp_path):
     site = Site(here, tmp_path)
     site.port = port
     enrolment = Enrolment(here, here.issuing(PASSPHRASE), ("127.0.0.1", port), now=office_now)
-    follower = Follower(enrolment, here.cards(PASSPHRASE), None, [*control, "disableClient"])
     broker = subprocess.Popen([MOSQUITTO, "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    reload = ["kill", "-HUP", str(broker.pid)]
+    follower = Follower(enrolment, here.cards(PASSPHRASE), None, [*control, "disableClient"], reload)
 
     def dyn(*command):
         return subprocess.run([*control, *command], capture_output=True, text=True, check=False)
@@ -249,7 +273,6 @@ def test_on_mosquitto_the_crl_and_a_kick_do_the_same(here, tmp_path):
                 assert not other_ended.is_set()
                 for reader in readers:
                     reader.cancel()
-        broker.send_signal(signal.SIGHUP)  # read the CRL again
         assert dyn("enableClient", "sac-04").returncode == 0  # now the CRL alone stands in the way
         await asyncio.sleep(0.2)
         async with site.connect("sac-05"):

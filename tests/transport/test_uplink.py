@@ -1,6 +1,8 @@
 """The uplink's decisions over a link made of lists: what goes when, what is believed, when a connection is given up."""
 
 import asyncio
+import gc
+import weakref
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -455,6 +457,20 @@ class TestNewEpoch:
             assert peer.link.rows() == [(old.id, 1), (peer.epoch.id, 1)]
             await peer.receipt(peer.epoch, 1)
             assert peer.delivery.unreceipted() == 0
+
+        with_peer(tmp_path, test)
+
+    def test_the_old_one_s_key_is_gone_though_the_connection_goes_on(self, tmp_path):
+        async def test(peer):
+            await peer.receipt(peer.epoch, 0)
+            old = weakref.ref(peer.epoch)
+            await self.begin(peer)
+            await peer.row()
+            await peer.settle()
+            await peer.receipt(peer.epoch, 1)
+            gc.collect()
+            assert len(peer.links) == 1
+            assert old() is None
 
         with_peer(tmp_path, test)
 
