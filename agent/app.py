@@ -77,7 +77,7 @@ class Agent:
                 "Next: correct bag.name, or besace-provision enrol again"
             )
         identities.client_context(hub.ca, hub.certificate, hub.key, hub.server_name)  # wrong files are said now
-        self._outbox = OutboxThread(config.bag.state_dir / "outbox.sqlite")
+        self._outbox = OutboxThread(config.bag.state_dir / "outbox.sqlite", cap_bytes=config.bag.outbox_mb << 20)
         self._delivery = Delivery(self._outbox.now(self._outbox.box.unreceipted))
         self._instruments = Instruments(
             config.instrument, config.radio, sink=self._take, opened=self._opened, now_ns=self._clock.now_ns,
@@ -420,6 +420,7 @@ class Agent:
             "wire_bytes_down": self._uplink.state.wire_down,
             "refused": self._uplink.state.refused,
             "disk_error": self._recorder.disk_error,
+            "rows_given_way": self._recorder.rows_given_way,
             **self._lending.status(),
             **dict(self._tally),
             "instruments": self._instruments.status(),

@@ -13,12 +13,13 @@ from agent.transport.topics import LONGEST_DEVICE, is_device
 
 @dataclass(frozen=True, slots=True)
 class BagConfig:
-    """Which bag this is and where it keeps what must survive."""
+    """Which bag this is, where it keeps what must survive, and how much of the card its records may take."""
 
     name: str
     state_dir: Path = Path("/var/lib/besace")
     runtime_dir: Path = Path("/run/besace")
     demo: bool = False
+    outbox_mb: int = 2048
 
     @property
     def control_socket(self) -> Path:
@@ -167,6 +168,8 @@ def _sense(config: Config) -> list[str]:
     if not is_device(config.bag.name):
         must = f"1 to {LONGEST_DEVICE} of a-z, 0-9 and '-' (it is the certificate's name)"
         faults.append(f"bag.name: is {config.bag.name!r}, must be {must}")
+    if not 16 <= config.bag.outbox_mb <= 1 << 20:
+        faults.append(f"bag.outbox_mb: is {config.bag.outbox_mb}, must be 16 to 1048576 megabytes")
     for name, port in (("hub.port", config.hub.port), ("page.port", config.page.port)):
         if not 0 <= port <= 65535:
             faults.append(f"{name}: is {port}, must be 0 to 65535")

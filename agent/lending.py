@@ -69,6 +69,7 @@ class Lending:
             disk_error=lambda: recorder.disk_error,
             states=lambda: {e.instrument: e.state for e in instruments.states() if e.state is not None},
             low_batteries=lambda: instruments.low_batteries,
+            cap_bytes=config.bag.outbox_mb << 20,
         )
         self.desk = self._open_desk()
         self.signs = Signs(config.lights, look=self._look) if config.lights.enabled else None

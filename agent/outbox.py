@@ -3,7 +3,8 @@
 SQLite, WAL, synchronous=FULL. A row's place is `epoch number << 32 | sequence`, one integer key, so rows come out in
 order and a cumulative receipt is one range delete. Deletes ride in the next commit. The epoch's last committed
 sequence is written in the same transaction as its rows; an epoch's header (row 0) stays for as long as the epoch has
-rows or runs. One thread owns the connection: fsync never runs in the loop.
+rows or runs. One thread owns the connection: fsync never runs in the loop. Pages are small: a commit writes each page
+that it touches twice, so a second of waveforms costs half of what it does with pages of 4 kB.
 
 Every method raises StateError, and nothing else, when the disk refuses.
 """
@@ -16,21 +17,23 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from agent import ledger
 from agent.errors import StateError
+from agent.room import BALLAST_BYTES, CAP_BYTES, SCHEMA, SEQ_BITS, SEQ_MASK, GaveWay, Room
 from agent.transport.epoch import OutRow
 from agent.transport.messages import EpochReceipt, PreviousEpoch
 
 T = TypeVar("T")
 CHAIN_BYTES = 8
 _CHAIN = "chain"
-_SEQ_BITS = 32
-_SEQ_MASK = (1 << _SEQ_BITS) - 1
+_PAGE_BYTES = 1024
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS rows (place INTEGER PRIMARY KEY, payload BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS rows
+  (place INTEGER PRIMARY KEY, payload BLOB NOT NULL, bulk INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS epochs
   (no INTEGER PRIMARY KEY, epoch BLOB NOT NULL UNIQUE, committed INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
@@ -79,12 +82,14 @@ class Counts:
 class Outbox:
     """The database itself; every method runs in the one thread that made it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, cap_bytes: int = CAP_BYTES, ballast_bytes: int = BALLAST_BYTES) -> None:
         try:
             self._db = sqlite3.connect(path, isolation_level=None)
+            self._db.execute(f"PRAGMA page_size={_PAGE_BYTES}")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA + ledger.SCHEMA)
+            self._db.executescript(_SCHEMA + SCHEMA + ledger.SCHEMA)
+            self.room = Room(self._db, path, cap_bytes=cap_bytes, ballast_bytes=ballast_bytes)
             self._db.execute("INSERT OR IGNORE INTO kept VALUES (?, ?)", (_CHAIN, os.urandom(CHAIN_BYTES)))
             self._numbers = self._read_numbers()
         except sqlite3.Error as error:
@@ -131,20 +136,35 @@ class Outbox:
         keep: Mapping[str, bytes | None] | None = None,
         done: Sequence[bytes] = (),
         entries: Sequence[ledger.Entry] = (),
-    ) -> None:
+        declared: Sequence[GaveWay] = (),
+    ) -> list[GaveWay]:
         """One transaction: rows and custody entries in, receipted rows out, small values kept, done epochs forgotten.
 
-        StateError when the disk refuses: then nothing of it happened, but receipted rows leave all the same where
-        they can, since on a full disk nothing new comes in before something went out.
+        Gives everything that gave way to them and that no row on board declares yet. StateError when the disk refuses:
+        then nothing of it happened, but receipted rows leave all the same where they can, and on a full disk the oldest
+        waveforms, since nothing new comes in before something went out.
         """
-        try:
-            with self._said("written"):
-                self._transaction(rows, receipts, keep or {}, done, entries)
-        except StateError:
-            if rows and (receipts or done):
-                with suppress(sqlite3.Error):
-                    self._transaction((), receipts, {}, done, ())
-            raise
+        with self._said("written"):
+            try:
+                self._transaction(rows, receipts, keep or {}, done, entries, declared)
+            except sqlite3.Error as error:
+                full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+                if not rows or not (receipts or done or full):
+                    raise
+                self._relieve(rows if full else (), receipts, done)
+                if not full:
+                    raise
+                self._transaction(rows, receipts, keep or {}, done, entries, declared)
+            self.room.take_ballast()
+            return self.room.gave_way()
+
+    def _relieve(self, rows: Sequence[OutRow], receipts: Sequence[EpochReceipt], done: Sequence[bytes]) -> None:
+        """Let out what may go, so that rows can come in; whatever fails here, the caller tells of its own failure."""
+        if rows:
+            self.room.throw_ballast()
+        with suppress(sqlite3.Error):
+            self._transaction((), receipts, {}, done, (), (), least_bytes=sum(2 * len(row.payload) for row in rows))
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def _transaction(
         self,
@@ -153,17 +173,23 @@ class Outbox:
         keep: Mapping[str, bytes | None],
         done: Sequence[bytes],
         entries: Sequence[ledger.Entry],
+        declared: Sequence[GaveWay],
+        *,
+        least_bytes: int = 0,
     ) -> None:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             for entry in entries:
                 ledger.append(self._db, entry)
-            for row in rows:
-                number = self._number(row.epoch)
-                self._db.execute("INSERT INTO rows VALUES (?, ?)", (number << _SEQ_BITS | row.seq, row.payload))
-                self._db.execute("UPDATE epochs SET committed = max(committed, ?) WHERE no = ?", (row.seq, number))
             for receipt in receipts:
                 self._forget(receipt)
+            for row in self.room.make(rows, self._names().__getitem__, least_bytes=least_bytes):
+                number = self._number(row.epoch)
+                if not _has(receipts, row):
+                    place = number << SEQ_BITS | row.seq
+                    self._db.execute("INSERT INTO rows VALUES (?, ?, ?)", (place, row.payload, row.bulk))
+                self._db.execute("UPDATE epochs SET committed = max(committed, ?) WHERE no = ?", (row.seq, number))
+            self.room.declared(declared)
             for epoch in done:
                 self._forget_epoch(epoch)
             for name, value in keep.items():
@@ -179,6 +205,9 @@ class Outbox:
                 self._numbers = self._read_numbers()
             raise
 
+    def _names(self) -> dict[int, bytes]:
+        return {number: epoch for epoch, number in self._numbers.items()}
+
     def _number(self, epoch: bytes) -> int:
         number = self._numbers.get(epoch)
         if number is None:
@@ -191,14 +220,14 @@ class Outbox:
         if number is None:
             return
         for first, last in ((0, receipt.upto), *receipt.ranges):
-            place = number << _SEQ_BITS
+            place = number << SEQ_BITS
             self._db.execute("DELETE FROM rows WHERE place BETWEEN ? AND ?", (place | max(first, 1), place + last))
 
     def _forget_epoch(self, epoch: bytes) -> None:
         """Forget an epoch that is over and has no rows but its header; the newest stays, to be named by the next."""
         number = self._numbers.get(epoch, 0)
-        place = number << _SEQ_BITS
-        rest = self._db.execute("SELECT 1 FROM rows WHERE place BETWEEN ? AND ?", (place | 1, place | _SEQ_MASK))
+        place = number << SEQ_BITS
+        rest = self._db.execute("SELECT 1 FROM rows WHERE place BETWEEN ? AND ?", (place | 1, place | SEQ_MASK))
         if not number or number == max(self._numbers.values()) or rest.fetchone():
             return
         self._db.execute("DELETE FROM rows WHERE place = ?", (place,))
@@ -207,11 +236,11 @@ class Outbox:
 
     def unreceipted(self) -> list[tuple[bytes, int, int]]:
         """The rows on board as (epoch, first, last) ranges, oldest epoch first."""
-        epochs = {number: epoch for epoch, number in self._numbers.items()}
+        epochs = self._names()
         found: list[tuple[bytes, int, int]] = []
         with self._said("read"):
             for (place,) in self._db.execute("SELECT place FROM rows ORDER BY place"):
-                epoch, seq = epochs[place >> _SEQ_BITS], place & _SEQ_MASK
+                epoch, seq = epochs[place >> SEQ_BITS], place & SEQ_MASK
                 if found and found[-1][0] == epoch and found[-1][2] == seq - 1:
                     found[-1] = (epoch, found[-1][1], seq)
                 else:
@@ -226,7 +255,7 @@ class Outbox:
         number = self._numbers.get(epoch)
         if number is None:
             return []
-        place = number << _SEQ_BITS
+        place = number << SEQ_BITS
         rows: list[OutRow] = []
         size = 0
         wanted = (place | first, place | last)
@@ -238,7 +267,7 @@ class Outbox:
                     size += len(payload)
                     if rows and size > max_bytes:
                         break
-                    rows.append(OutRow(epoch, at & _SEQ_MASK, payload))
+                    rows.append(OutRow(epoch, at & SEQ_MASK, payload))
         except StateError:
             if not rows:
                 raise
@@ -262,13 +291,22 @@ class Outbox:
         return Counts(rows, size)
 
 
+def _has(receipts: Sequence[EpochReceipt], row: OutRow) -> bool:
+    """Whether the hub has a row already, which then needs no disk here; a header stays."""
+    return row.seq > 0 and any(
+        receipt.epoch == row.epoch
+        and (row.seq <= receipt.upto or any(first <= row.seq <= last for first, last in receipt.ranges))
+        for receipt in receipts
+    )
+
+
 class OutboxThread:
     """The outbox as the loop sees it: every call runs in its one thread, in order."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, cap_bytes: int = CAP_BYTES) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         try:
-            self.box: Outbox = self._executor.submit(Outbox, path).result()
+            self.box: Outbox = self._executor.submit(partial(Outbox, path, cap_bytes=cap_bytes)).result()
         except BaseException:
             self._executor.shutdown()
             raise

@@ -15,10 +15,19 @@ from agent.clock import Anchor, Clock, Source, Timekeeper
 from agent.errors import StateError
 from agent.model import Analysis, ChainStage, Gap, Instrument, InstrumentEvent, Reading, SampleBlock, Stream, Visit
 from agent.outbox import OutboxThread
+from agent.room import GaveWay
 from agent.transport.delivery import Delivery
 from agent.transport.epoch import Epoch, OutRow
 from agent.transport.identity import Identity
-from agent.transport.messages import CustodyBody, EpochReason, EpochReceipt, PreviousEpoch, VisitBody, VisitStep
+from agent.transport.messages import (
+    CustodyBody,
+    EpochReason,
+    EpochReceipt,
+    GaveWayBody,
+    PreviousEpoch,
+    VisitBody,
+    VisitStep,
+)
 from agent.transport.records import RecordWriter
 
 log = logging.getLogger(__name__)
@@ -31,6 +40,8 @@ FLOOR_KEPT = "time_floor"
 ACT_AGAIN_S = 1.0
 EPOCH_NS = 12 * 3600 * 1_000_000_000
 EPOCH_ROWS = 1 << 31
+COMMIT_EVERY_S = 1.0
+MOST_WAITING_BYTES = 32 << 20
 NTP_LOOK_NS = 60 * 1_000_000_000
 NTP_AGAIN_NS = 600 * 1_000_000_000
 
@@ -63,6 +74,8 @@ class Recorder:
         self._keep: dict[str, bytes | None] = {}
         self._uncommitted: list[OutRow] = []
         self._entries: list[ledger.Entry] = []
+        self._declare: list[GaveWay] = []
+        self._declared: list[GaveWay] = []
         self._committing = asyncio.Lock()
         self.disk_error = ""
         self.too_old = 0
@@ -71,16 +84,18 @@ class Recorder:
         self.announce: Callable[[Epoch], None] = lambda _epoch: None
         self.committed: Callable[[], None] = lambda: None
         self.rows_committed = 0
+        self.rows_given_way = 0
         self.urgent = asyncio.Event()
         self.epoch = self._begin(EpochReason.START, outbox.now(outbox.box.previous))
         rows = self._uncommitted
         try:
-            outbox.now(outbox.box.commit, rows)
+            gone = outbox.now(outbox.box.commit, rows)
         except StateError as error:  # a full disk must not keep a bag from sending what fills it
             self._failing(error)
         else:
             self._uncommitted = []
             self._delivery.committed(self.epoch.id, 0)
+            self._gave_way(gone)  # and what the last process had no time to declare
 
     def _begin(self, reason: EpochReason, previous: PreviousEpoch | None) -> Epoch:
         self._began_ns = self._clock.now_ns()
@@ -221,7 +236,12 @@ class Recorder:
     def _seal(self) -> None:
         """Turn what was taken into rows, in one go: no item ever changes its visit while a commit is under way."""
         visit = self.visit.id if self.visit is not None else None
-        for batch in self._writer.cut(self._clock.now_ns(), visit):
+        for span in self._declare:
+            self._writer.bag(GaveWayBody(span.epoch, span.first, span.last), self._clock.now_ns())
+        self._declared += self._declare
+        self._declare = []
+        apart = self._outbox.box.room.crowded or bool(self.disk_error)
+        for batch in self._writer.cut(self._clock.now_ns(), visit, apart=apart):
             row = self.epoch.row(batch)
             self.offer(row)
             self._uncommitted.append(row)
@@ -236,15 +256,16 @@ class Recorder:
         """
         async with self._committing:
             rows, receipts, keep, done = self._uncommitted, self._receipts, self._keep, self._done
-            entries = tuple(self._entries)
+            entries, declared = tuple(self._entries), self._declared
             if not rows and not receipts and not keep and not done:
                 return
-            self._uncommitted, self._receipts, self._keep, self._done = [], [], {}, []
+            self._uncommitted, self._receipts, self._keep, self._done, self._declared = [], [], {}, [], []
             try:
-                await self._outbox.call(self._outbox.box.commit, rows, receipts, keep, done, entries)
+                gone = await self._outbox.call(self._outbox.box.commit, rows, receipts, keep, done, entries, declared)
             except StateError as error:
+                self._declared = declared + self._declared
                 waiting = [row for row in rows if row.seq == 0 or not self._delivery.is_receipted(row.epoch, row.seq)]
-                self._uncommitted = waiting + self._uncommitted
+                self._uncommitted = self._spare(waiting + self._uncommitted)
                 self._receipts = receipts + self._receipts
                 self._keep = keep | self._keep
                 self._done = done + self._done
@@ -254,10 +275,35 @@ class Recorder:
         self.disk_error = ""
         for row in rows:
             self._delivery.committed(row.epoch, row.seq)
+        self._gave_way(gone)
         self.rows_committed += len(rows)
         self._done += self._delivery.forget_epochs(self.epoch.id)
         if rows:
             self.committed()
+
+    def _spare(self, rows: list[OutRow]) -> list[OutRow]:
+        """What memory may hold of what a failing disk refuses: the oldest waveforms give way here too."""
+        over = sum(len(row.payload) for row in rows) - MOST_WAITING_BYTES
+        kept = []
+        for row in rows:
+            if over > 0 and row.bulk:
+                over -= len(row.payload)
+                self._declare.append(GaveWay(row.epoch, row.seq, row.seq))
+                self.rows_given_way += 1
+            else:
+                kept.append(row)
+        return kept
+
+    def _gave_way(self, gone: list[GaveWay]) -> None:
+        """Rows are not on disk any more, or never came there: said to the hub with the next cut."""
+        known = {*self._declare, *self._declared}
+        for span in gone:
+            if span not in known:
+                self._delivery.gone(span.epoch, span.first, span.last)
+                self.rows_given_way += span.last - span.first + 1
+                self._declare.append(span)
+        if gone:
+            log.warning("outbox=crowded rows_given_way=%d", self.rows_given_way)
 
     def _failing(self, error: StateError) -> None:
         if str(error) != self.disk_error:
@@ -265,18 +311,25 @@ class Recorder:
         self.disk_error = str(error)
 
     async def cut_every(self, interval_s: Callable[[], float]) -> None:
-        """Cut at a pace, and at once for what is urgent; a new epoch when this one is old. Until cancelled."""
+        """Cut at a pace, and at once for what is urgent; a new epoch when this one is old. Until cancelled.
+
+        A doctor who looks is sent rows four times a second; they go to the disk together, once a second.
+        """
         loop = asyncio.get_running_loop()
-        began_s = loop.time()
+        began_s = committed_s = loop.time()
         while True:
             with suppress(TimeoutError):  # from cut to cut, however long a commit takes: that much a power cut costs
                 async with asyncio.timeout_at(began_s + interval_s()):
                     await self.urgent.wait()
             began_s = loop.time()
+            due = self.urgent.is_set() or began_s - committed_s >= COMMIT_EVERY_S - interval_s() / 2
             self.urgent.clear()
             if self._clock.now_ns() - self._looked_ns >= NTP_LOOK_NS:
                 self._look_at_ntp()
             if self._clock.now_ns() - self._began_ns >= EPOCH_NS or self.epoch.last >= EPOCH_ROWS:
                 await self.begin_epoch(EpochReason.AGE)
-            else:
+            elif due:
+                committed_s = began_s
                 await self.cut()
+            else:
+                self._seal()

@@ -19,6 +19,7 @@ from agent.transport.messages import (
     Command,
     EpochHeader,
     EpochReceipt,
+    GaveWayBody,
     InstrumentBirth,
     Order,
     Receipt,
@@ -64,6 +65,7 @@ class Pending:
     holes: list[Holes] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
     keys: set[tuple[str, bytes, int]] = field(default_factory=set)
+    given_up: set[tuple[str, bytes]] = field(default_factory=set)
     size: int = 0
 
     def __bool__(self) -> bool:
@@ -88,13 +90,16 @@ class Receiver:
         self.online: dict[str, bool] = {}
         self._presence: dict[tuple[str, bytes], tuple[int, bool, int]] = {}
         self._ends: dict[tuple[str, bytes], int] = {}
+        self._gone: dict[tuple[str, bytes], SeqSet] = {}
         self._pending = Pending()
         self._in_commit: set[tuple[str, bytes, int]] = set()
         self._dirty: dict[str, set[bytes]] = {}
         self._logged_s = float("-inf")
 
     def restore(self, store: Store) -> None:
-        """Admit again every epoch on disk."""
+        """Admit again every epoch on disk, and know again what will never come."""
+        for device, epoch, first, last in store.all_holes():
+            self._gone.setdefault((device, epoch), SeqSet()).add(first, last)
         for device, header in store.headers():
             try:
                 admitted = self._keyring.admit(device, header).opened.header
@@ -200,6 +205,7 @@ class Receiver:
                 raise WireError("no batch")  # noqa: TRY301 - the same end as a batch that does not decode
             t_us, visit = batch.t_us, batch.visit
             self._pending.visits += _visits(device, batch, demo=epoch.opened.header.demo)
+            self._give_up(device, batch)
             self._pending.heard.append(Heard(device, head.epoch, epoch.opened.header, batch))
         except WireError as error:
             # Authentic but not understood: kept for a newer hub and receipted, or the bag would send it for ever.
@@ -241,6 +247,14 @@ class Receiver:
             whose = header.device, header.previous.epoch
             self._ends[whose] = min(header.previous.committed, self._ends.get(whose, header.previous.committed))
 
+    def _give_up(self, device: str, batch: Batch) -> None:
+        """Take the bag's word that rows gave way on its disk."""
+        for record in batch.records:
+            if isinstance(record.body, GaveWayBody) and record.body.first <= record.body.last:
+                whose = device, record.body.epoch
+                self._gone.setdefault(whose, SeqSet()).add(record.body.first, record.body.last)
+                self._pending.given_up.add(whose)
+
     def _comes_or_has(self, device: str, epoch: bytes, seq: int) -> bool:
         """Whether a row is on disk or on its way there."""
         key = device, epoch, seq
@@ -266,17 +280,21 @@ class Receiver:
         """Take what waits, for one commit, with the holes of the epochs that are over as they then stand."""
         pending, self._pending = self._pending, Pending()
         self._in_commit = pending.keys
-        touched = {(device, epoch) for device, epoch, _ in pending.keys}
+        touched = {(device, epoch) for device, epoch, _ in pending.keys} | pending.given_up
         for arrived in pending.headers:
             header = self._keyring.find(arrived.device, arrived.epoch)
             if header is not None and header.opened.header.previous is not None:
                 touched.add((arrived.device, header.opened.header.previous.epoch))
-        for device, epoch in sorted(touched & self._ends.keys()):
+        for device, epoch in sorted(touched & (self._ends.keys() | self._gone.keys())):
             then = SeqSet(self.have.get(device, {}).get(epoch, ()))
             for _, _, seq in (key for key in pending.keys if key[:2] == (device, epoch)):
                 then.add(seq)
-            missing = tuple(then.missing(self._ends[device, epoch] + 1, then.highest))
-            pending.holes.append(Holes(device, epoch, missing))
+            end = self._ends.get((device, epoch), then.highest)
+            missing = SeqSet(then.missing(end + 1, then.highest))
+            for first, last in self._gone.get((device, epoch), ()):
+                for gap in then.missing(first, last):
+                    missing.add(*gap)
+            pending.holes.append(Holes(device, epoch, tuple(missing)))
         return pending
 
     def committed(self, pending: Pending) -> None:

@@ -58,7 +58,7 @@ class VisitChange:
 
 @dataclass(frozen=True, slots=True)
 class Holes:
-    """All rows of an epoch that will never come, as ranges: sealed, sent perhaps, but on no disk when the bag ended."""
+    """All rows of an epoch that will never come, as ranges: on no disk when the bag ended, or on a full one."""
 
     device: str
     epoch: bytes
@@ -200,6 +200,10 @@ class Store:
                 "SELECT first, last FROM holes WHERE device = ? AND epoch = ? ORDER BY first", (device, epoch)
             )
         )
+
+    def all_holes(self) -> list[tuple[str, bytes, int, int]]:
+        """Every (device, epoch, first, last) that will never come."""
+        return list(self._db.execute("SELECT device, epoch, first, last FROM holes"))
 
     def plaintexts(self, device: str, epoch: bytes) -> Iterator[tuple[int, bytes]]:
         """An epoch's (seq, plaintext) in order, its header (seq 0) left out."""

@@ -21,6 +21,7 @@ from agent.transport.messages import (
     AnchorBody,
     EpochReason,
     EpochReceipt,
+    GaveWayBody,
     PreviousEpoch,
     ReadingBody,
     VisitBody,
@@ -190,6 +191,32 @@ class TestEpochs:
         assert bag.header().header.reason is EpochReason.AGE
         assert bag.header().header.number == 2
 
+    def test_many_cuts_a_second_are_one_commit_and_what_is_urgent_one_at_once(self, bag, monkeypatch):
+        monkeypatch.setattr("agent.recorder.COMMIT_EVERY_S", 3600)
+        usual, commits = bag.outbox.box.commit, []
+
+        def commit(rows, *rest):
+            commits.append([row.seq for row in rows])
+            return usual(rows, *rest)
+
+        bag.outbox.box.commit = commit
+
+        async def main():
+            task = asyncio.create_task(bag.recorder.cut_every(lambda: 0.01))
+            bag.recorder.open_visit(bag.visit(), resumed=False)
+            await asyncio.sleep(0.05)
+            for value in range(5):
+                bag.recorder.add([bag.reading(value)])
+                await asyncio.sleep(0.03)
+            bag.recorder.urgent.set()
+            await asyncio.sleep(0.05)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        asyncio.run(main())
+        assert commits == [[1], [2, 3, 4, 5, 6]]
+        assert [row.seq for row in bag.offered] == [1, 2, 3, 4, 5, 6]
+
     def test_a_slow_commit_does_not_stretch_the_pace(self, bag, monkeypatch):
         """What a kill costs is what came since the last cut."""
         began_s, due_s = [], []
@@ -205,6 +232,7 @@ class TestEpochs:
             await usual()
 
         bag.recorder.cut = slow
+        monkeypatch.setattr("agent.recorder.COMMIT_EVERY_S", 0.05)
         monkeypatch.setattr("agent.recorder.asyncio.timeout_at", noted)
 
         async def main():
@@ -251,6 +279,7 @@ class TestTime:
                 (tmp_path / "synchronized").touch()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            await bag.recorder.cut()
 
         asyncio.run(main())
         told = [anchor.source for anchor in self.anchors(bag)]
@@ -480,6 +509,28 @@ class TestFailingDisk:
         asyncio.run(main())
         assert bag.recorder.kept_visit()[0] == bag.visit(2)
 
+    def test_memory_holds_so_much_and_then_the_oldest_waveforms_give_way(self, bag, monkeypatch):
+        monkeypatch.setattr("agent.recorder.MOST_WAITING_BYTES", 8000)
+
+        async def main():
+            bag.recorder.open_visit(bag.visit(), resumed=False)
+            await bag.recorder.cut()
+            with failing_disk(bag):
+                for value in range(60):
+                    bag.recorder.add([bag.block(100 * value, 100), bag.reading(value)])
+                    await bag.recorder.cut()
+                assert sum(len(row.payload) for row in bag.recorder._uncommitted) < 8000 + 500
+            await bag.recorder.cut()
+            await bag.recorder.cut()
+
+        asyncio.run(main())
+        assert bag.recorder.rows_given_way > 10
+        batches = bag.batches()
+        assert [b.value for batch in batches for b in bodies(batch, ReadingBody)] == list(range(60))
+        said = {seq for batch in batches for b in bodies(batch, GaveWayBody) for seq in range(b.first, b.last + 1)}
+        on_board = {seq for _, a, b in bag.on_board() for seq in range(a, b + 1)}
+        assert said == set(range(bag.recorder.epoch.last + 1)) - on_board
+
     def test_an_agent_starts_on_a_full_disk_and_drains_it(self, bag, monkeypatch):
         async def fill():
             bag.recorder.open_visit(bag.visit(), resumed=False)
@@ -491,11 +542,11 @@ class TestFailingDisk:
         old = bag.recorder.epoch.id
         really = Outbox._transaction
 
-        def full(box, rows, *rest):
+        def full(box, rows, *rest, **more):
             """Not a page is free until rows have left."""
             if rows and box.counts().rows > 30:
                 raise sqlite3.OperationalError("database or disk is full")
-            really(box, rows, *rest)
+            really(box, rows, *rest, **more)
 
         monkeypatch.setattr(Outbox, "_transaction", full)
         again = bag.power_cut()

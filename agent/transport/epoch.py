@@ -5,7 +5,7 @@ row of it that was committed, so that the hub can tell a hole from a row still t
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -15,16 +15,28 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from agent import __version__
 from agent.transport import seal, wire
 from agent.transport.identity import Identity, common_name, verify
-from agent.transport.messages import Batch, EpochHeader, EpochReason, PreviousEpoch, SignedHeader
+from agent.transport.messages import (
+    AnalysisBody,
+    Batch,
+    EpochHeader,
+    EpochReason,
+    PreviousEpoch,
+    SignedHeader,
+    Waveform,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class OutRow:
-    """One sealed row of the outbox: what travels, byte for byte, each time it is sent."""
+    """One sealed row of the outbox: what travels, byte for byte, each time it is sent.
+
+    `bulk` rows hold waveforms and nothing else: on a full disk they give way.
+    """
 
     epoch: bytes
     seq: int
     payload: bytes
+    bulk: bool = field(default=False, compare=False)
 
 
 class Epoch:
@@ -81,7 +93,8 @@ class Epoch:
         seq = self._next
         payload = self.up.seal(seal.Lane.ROW, seq, wire.encode(batch))
         self._next += 1
-        return OutRow(self.id, seq, payload)
+        bulk = all(isinstance(record.body, Waveform | AnalysisBody) for record in batch.records)
+        return OutRow(self.id, seq, payload, bulk)
 
     def state(self, plaintext: bytes) -> bytes:
         """Seal a state message or a will."""

@@ -207,6 +207,15 @@ class CustodyBody:
     entry: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class GaveWayBody:
+    """Rows of an epoch that will never come: waveforms that gave way on a full disk before the hub had them."""
+
+    epoch: bytes
+    first: int
+    last: int
+
+
 Body = (
     Waveform
     | StreamBirth
@@ -218,6 +227,7 @@ Body = (
     | VisitBody
     | AnchorBody
     | CustodyBody
+    | GaveWayBody
 )
 
 

@@ -40,6 +40,7 @@ from agent.transport.messages import (
     CustodyBody,
     EventBody,
     GapBody,
+    GaveWayBody,
     InstrumentBirth,
     ReadingBody,
     Record,
@@ -59,6 +60,7 @@ from agent.transport.messages import (
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+BULK = Waveform | AnalysisBody  # the hub works out from the samples what the stages found
 BAG = 0
 BLOCK_SAMPLES = 32_768
 BATCH_BYTES = wire.MAX_BYTES - 4096
@@ -73,7 +75,7 @@ class Born:
     chain: tuple[ChainStage, ...]
 
 
-Item = SampleBlock | Gap | Reading | InstrumentEvent | Analysis | VisitBody | Anchor | CustodyBody
+Item = SampleBlock | Gap | Reading | InstrumentEvent | Analysis | VisitBody | Anchor | CustodyBody | GaveWayBody
 Read = Item | Born | Instrument
 
 
@@ -192,15 +194,15 @@ class RecordWriter:
         else:
             raise TypeError(f"{type(item).__name__} needs bag()")
 
-    def bag(self, body: VisitBody | CustodyBody, t_ns: int) -> None:
+    def bag(self, body: VisitBody | CustodyBody | GaveWayBody, t_ns: int) -> None:
         """Take something the bag itself did."""
         self._add(BAG, t_ns, body)
 
-    def cut(self, now_ns: int, visit: bytes | None) -> list[Batch]:
+    def cut(self, now_ns: int, visit: bytes | None, *, apart: bool = False) -> list[Batch]:
         """Everything since the last cut: births, then the rest in order of time.
 
         One batch as a rule, none when nothing was, several when it is more than a message may carry (a flood, or a
-        device that was blocked).
+        device that was blocked). `apart`: waveforms and what was found in them come last, in batches of their own.
         """
         for name, blocks in self._blocks.items():
             for run in _runs(blocks):
@@ -213,7 +215,9 @@ class RecordWriter:
         found = self._births + sorted(self._entries, key=lambda entry: entry.t_ns)
         self._births, self._entries = [], []
         fitting = [record for record in (entry.record(now_ns) for entry in found) if self._fits(record)]
-        return [Batch(now_ns // 1000, visit, part) for part in _parts(fitting)]
+        bulk = [record for record in fitting if apart and isinstance(record.body, BULK)]
+        rest = [record for record in fitting if not (apart and isinstance(record.body, BULK))]
+        return [Batch(now_ns // 1000, visit, part) for lot in (rest, bulk) for part in _parts(lot)]
 
     def _waveform(self, number: int, run: list[SampleBlock]) -> None:
         try:
@@ -312,7 +316,7 @@ class RecordReader:
             return [Instrument(body.key, body.model, body.serial, body.firmware)]
         if isinstance(body, AnchorBody):
             return [Anchor(t_ns, body.utc_us, body.uncertainty_us, body.source)]
-        if isinstance(body, VisitBody | CustodyBody):
+        if isinstance(body, VisitBody | CustodyBody | GaveWayBody):
             return [body]
         if isinstance(body, ReadingBody | EventBody):
             return [self._said(self._instruments.get(record.stream), body, t_ns)]

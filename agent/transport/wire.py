@@ -30,6 +30,7 @@ from agent.transport.messages import (
     EpochReceipt,
     EventBody,
     GapBody,
+    GaveWayBody,
     InstrumentBirth,
     Message,
     Order,
@@ -172,6 +173,7 @@ _BODY = Either(
         Row(VisitBody, _VISIT_STEP, Text(4), Maybe(BADGE), tag=6),
         Row(AnchorBody, SINT, UINT, _SOURCE, tag=7),
         Row(CustodyBody, Bytes(1, 4096), tag=8),
+        Row(GaveWayBody, EPOCH, UINT32, UINT32, tag=9),
     ),
 )
 _RECORD = Row(Record, UINT32, UINT, SINT32, _BODY)

@@ -10,6 +10,7 @@ from agent.transport import seal, sequence, wire
 from agent.transport.messages import (
     Batch,
     EpochReason,
+    GaveWayBody,
     Order,
     PreviousEpoch,
     Receipt,
@@ -235,6 +236,50 @@ class TestEpochsOfABag:
         again.take(LIVE, rows[3])
         commit(again, store)
         assert store.holes(BAG, old.id) == [(3, 3), (5, 5)]
+
+
+class TestRowsThatGaveWay:
+    """A bag on whose full disk waveforms gave way says so in a row of its own."""
+
+    def declared(self, epoch, *spans):
+        return batch(9, None, *(Record(0, n, 0, GaveWayBody(epoch.id, *span)) for n, span in enumerate(spans)))
+
+    def test_they_are_holes_but_for_those_that_are_here(self, hub, store):
+        epoch = Bags().epoch()
+        rows = [epoch.row(batch(t)).payload for t in range(1, 9)]
+        for payload in (
+            epoch.header.payload,
+            rows[0],
+            rows[2],
+            epoch.row(self.declared(epoch, (2, 4), (6, 7))).payload,
+        ):
+            hub.take(LIVE, payload)
+        commit(hub, store)
+        assert store.holes(BAG, epoch.id) == [(2, 2), (4, 4), (6, 7)]
+        hub.take(LIVE, rows[5])  # it had been on its way
+        commit(hub, store)
+        assert store.holes(BAG, epoch.id) == [(2, 2), (4, 4), (7, 7)]
+
+    def test_of_an_older_epoch_and_over_a_restart_of_the_hub(self, hub, store):
+        bags = Bags()
+        old = bags.epoch()
+        rows = [old.row(batch(t)).payload for t in range(1, 7)]
+        new = bags.epoch(PreviousEpoch(old.id, 6))
+        hub.take(STATE, state(new))
+        hub.take(LIVE, new.row(self.declared(old, (2, 3))).payload)
+        commit(hub, store)
+        again = Receiver(keyring(), now_us=lambda: 9)
+        again.restore(store)
+        again.take(BACKLOG, sequence.join([old.header.payload, rows[0], rows[3], rows[5]]))
+        commit(again, store)
+        assert store.holes(BAG, old.id) == [(2, 3)]
+
+    def test_nonsense_declares_nothing(self, hub, store):
+        epoch = Bags().epoch()
+        hub.take(LIVE, epoch.header.payload)
+        hub.take(LIVE, epoch.row(self.declared(epoch, (9, 3))).payload)
+        commit(hub, store)
+        assert store.holes(BAG, epoch.id) == []
 
 
 class TestTime:

@@ -34,6 +34,7 @@ from agent.transport.messages import (
     EpochReceipt,
     EventBody,
     GapBody,
+    GaveWayBody,
     InstrumentBirth,
     Order,
     PreviousEpoch,
@@ -164,6 +165,7 @@ BODIES = {
     "visit, of nobody's bag": VisitBody(VisitStep.CLOSE, "0042"),
     "anchor": AnchorBody(1_790_000_000_000_000, 100_000, Source.NTP),
     "custody": CustodyBody(b"entry"),
+    "gave way": GaveWayBody(b"epoch0", 7, 9),
 }  # fmt: skip
 
 HEADER = EpochHeader(
