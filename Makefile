@@ -48,6 +48,7 @@ chaos: .venv/dev
 fuzz: .venv/dev
 	$(BIN)/python -m benchmarks.fuzz_wire
 	$(BIN)/python -m benchmarks.fuzz_drivers
+	$(BIN)/python -m benchmarks.fuzz_scp
 
 build/peers-wire/done: benchmarks/peers-wire.txt constraints.txt
 	$(PYTHON) -m venv build/peers-wire

@@ -57,8 +57,11 @@ def _parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="examine this bag: ok, warn or FAIL, and the command that repairs")
     doctor.add_argument("--json", action="store_true", help="one JSON object a line")
+    bring = commands.add_parser("import", help="give a 12-lead recording (SCP-ECG) or a PDF to the open visit")
+    bring.add_argument("file", type=Path)
+    bring.add_argument("--anyway", action="store_true", help="though the recording says it was taken at another time")
     identify = commands.add_parser("identify", help="let this bag say for 15 s that it is the one looked for")
-    for command in (doctor, identify):
+    for command in (doctor, identify, bring):
         command.add_argument("--config", type=Path, default=CONFIG, help=f"default {CONFIG}")
 
     ledger = commands.add_parser("ledger", help="the custody log")
@@ -255,6 +258,14 @@ def _doctor(args: argparse.Namespace) -> int:
     return 0 if diagnose(lambda: load(args.config), say) else 1
 
 
+def _import(args: argparse.Namespace) -> int:
+    from agent.config import load
+    from agent.import_command import import_file
+
+    _say(import_file(load(args.config), args.file, anyway=args.anyway))
+    return 0
+
+
 def _identify(args: argparse.Namespace) -> int:
     from agent.config import load
     from agent.control import ask
@@ -277,6 +288,7 @@ _COMMANDS = {
     "unpair": _unpair,
     "doctor": _doctor,
     "identify": _identify,
+    "import": _import,
 }
 
 

@@ -395,12 +395,19 @@ class Agent:
 
             return {"receipt_s": await probe_hub(self._recorder, self._delivery, lambda: self._uplink.state.last_error)}
 
+        async def import_(asked: dict[str, Any]) -> dict[str, Any]:
+            from agent.taking import take_import  # noqa: PLC0415 - now and then, by hand
+
+            folder, now_ns = self._config.bag.runtime_dir, self._clock.now_ns
+            return await take_import(asked, folder=folder, recorder=self._recorder, now_ns=now_ns, wall=self._wall)
+
         return {
             "status": status,
             "new_visit": new_visit,
             "end_visit": end_visit,
             "identify": identify,
             "probe": probe,
+            "import": import_,
         } | self._lending.verbs()
 
     def status(self) -> dict[str, Any]:

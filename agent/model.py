@@ -198,6 +198,27 @@ class InstrumentEvent:
     detail: str = ""
 
 
+class Media(Enum):
+    """What a file is: value is its media type."""
+
+    PDF = "application/pdf"
+    SCP_ECG = "application/x-scp-ecg"
+    JPEG = "image/jpeg"
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """A piece of a file that belongs to a visit: part `part` of `parts`; `digest` is the whole file's SHA-256."""
+
+    instrument: str
+    t_ns: int
+    media: Media
+    digest: bytes
+    part: int
+    parts: int
+    data: bytes = field(repr=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Scan:
     """One line from the badge scanner."""

@@ -13,7 +13,18 @@ from contextlib import suppress
 from agent import ledger
 from agent.clock import Anchor, Clock, Source, Timekeeper
 from agent.errors import StateError
-from agent.model import Analysis, ChainStage, Gap, Instrument, InstrumentEvent, Reading, SampleBlock, Stream, Visit
+from agent.model import (
+    Analysis,
+    ChainStage,
+    FilePart,
+    Gap,
+    Instrument,
+    InstrumentEvent,
+    Reading,
+    SampleBlock,
+    Stream,
+    Visit,
+)
 from agent.outbox import OutboxThread
 from agent.room import GaveWay
 from agent.transport.delivery import Delivery
@@ -216,6 +227,21 @@ class Recorder:
     def receipted(self, receipt: EpochReceipt) -> None:
         """The hub has rows: they leave the disk with the next commit."""
         self._receipts.append(receipt)
+
+    async def store_file(self, instrument: Instrument, parts: Iterable[FilePart]) -> None:
+        """Store a file's pieces in rows of their own; they leave as backlog, behind everything that is live.
+
+        StateError without a visit: a file belongs to a patient.
+        """
+        if self.visit is None:
+            raise StateError("a file belongs to a visit, and none is open\nNext: besace visit new")
+        self._seal()
+        now_ns = self._clock.now_ns()
+        self._writer.instrument(instrument, now_ns)
+        for part in parts:
+            self._writer.add(part)
+        self._uncommitted += [self.epoch.row(batch) for batch in self._writer.cut(now_ns, self.visit.id)]
+        await self._commit()
 
     async def mark(self) -> tuple[bytes, int]:
         """Store where the clock stands in a row of its own, now; the row's epoch and number."""

@@ -5,9 +5,15 @@ import asyncio
 import logging
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agent.errors import BesaceError, ConfigError
-from hub import serve_enrolment, visits
+from hub import serve_enrolment, visit_files, visits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hub.store import Store
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -15,6 +21,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     serve_enrolment.add_command(commands)
     visits.add_command(commands).add_argument("--state-dir", type=Path, required=True, help="where the database lives")
+    visit_files.add_command(commands).add_argument(
+        "--state-dir", type=Path, required=True, help="where the database lives"
+    )
     run = commands.add_parser("run", help="receive until stopped")
     run.add_argument("--state-dir", type=Path, required=True, help="where the database lives")
     run.add_argument("--broker", required=True, metavar="HOST:PORT", help="the MQTT broker")
@@ -27,15 +36,20 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _visits(database: Path, *, as_json: bool) -> int:
+def _from_store(database: Path, lines: "Callable[[Store], list[str]]") -> int:
     from hub.store import Store
 
     if not database.exists():
         print(f"no hub has stored anything in {database}\nNext: correct --state-dir", file=sys.stderr)
         return 2
     store = Store(database)
-    print("\n".join(visits.lines(store, as_json=as_json)))
-    store.close()
+    try:
+        print("\n".join(lines(store)))
+    except (BesaceError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    finally:
+        store.close()
     return 0
 
 
@@ -50,7 +64,12 @@ def main() -> int:
             print(error, file=sys.stderr)
             return 3
     if args.command == "visits":
-        return _visits(args.state_dir / "hub.sqlite", as_json=args.json)
+        return _from_store(args.state_dir / "hub.sqlite", lambda store: visits.lines(store, as_json=args.json))
+    if args.command == "files":
+        return _from_store(
+            args.state_dir / "hub.sqlite",
+            lambda store: visit_files.write_files(store, args.device, args.code, args.output, as_json=args.json),
+        )
     from hub.app import HubSettings, run
 
     host, _, port = args.broker.rpartition(":")

@@ -5,7 +5,8 @@ stands in front of it. The code names a visit, it authenticates nobody; its entr
 
 GET / asks for the code or shows the visit of this session; POST /code enters it (an HTML form); POST /leave forgets
 the session; GET /live streams (server-sent events, as the nurse's page does); GET /sound?mode=raw|treated streams the
-stethoscope; GET /garde is the coordinator's table of bags, which knows no visit; GET /static/*.
+stethoscope; GET /files lists the files that came with the visit, GET /files/<sha256> is one; GET /garde is the
+coordinator's table of bags, which knows no visit; GET /static/*.
 """
 
 import hmac
@@ -13,7 +14,7 @@ import ipaddress
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from agent.display.board import Board
     from agent.display.web import Live
+    from agent.transport.files import WholeFile
 
 SESSION_S = 4 * 3600.0
 MAX_SESSIONS = 256
@@ -51,6 +53,9 @@ class RoomView(Protocol):
     @property
     def open(self) -> bool:
         """False once the visit is over for good: its sessions end."""
+
+    def documents(self) -> "Sequence[WholeFile]":
+        """The files that came with the visit, in order of time."""
 
     async def watch(self, on: bool, /) -> None:
         """Be told that a first page opened, or the last one closed: the bag then sends more often, or less."""
@@ -182,6 +187,7 @@ def doctor_app(
     from starlette.routing import Route  # noqa: PLC0415
 
     from agent.display import web  # noqa: PLC0415
+    from hub.files_page import file_routes  # noqa: PLC0415
 
     words = Words.load()
     sessions = Sessions(time.monotonic)
@@ -249,6 +255,7 @@ def doctor_app(
             Route("/leave", leave, methods=["POST"]),
             Route("/live", stream),
             Route("/sound", sound),
+            *file_routes(lambda request: entered(request)[0], words),
             *([Route("/garde", _garde(custody))] if custody is not None else []),
         ]
     )

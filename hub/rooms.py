@@ -12,11 +12,13 @@ from agent.display.views import card_of, spoken, view_of
 from agent.display.words import Words
 from agent.dsp.chains import Chains
 from agent.errors import WireError
-from agent.model import Analysis, Gap, Instrument, InstrumentEvent, Reading, SampleBlock, Stream, Trace, Visit
+from agent.model import Analysis, FilePart, Gap, Instrument, InstrumentEvent, Reading, SampleBlock, Stream, Trace, Visit
+from agent.transport.files import WholeFile
 from agent.transport.messages import VisitBody, VisitStep
 from agent.transport.records import Born, Read, RecordReader
 from hub.page import same_code
 from hub.receiver import Heard
+from hub.visit_files import VisitFiles
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class Room:
         self.board.beside = self._beside
         self._who = who
         self.visit: Visit | None = None
+        self.files = VisitFiles()
         self.watched = False
         self._now_ns = now_ns
         self._streams: dict[str, Stream] = {}
@@ -67,6 +70,10 @@ class Room:
     def open(self) -> bool:
         """Whether the visit goes on."""
         return self.visit is not None
+
+    def documents(self) -> list[WholeFile]:
+        """The files that came with the open visit."""
+        return self.files.of(self.visit.id) if self.visit is not None else []
 
     async def watch(self, on: bool, /) -> None:
         """A doctor looks, or nobody does any more."""
@@ -108,6 +115,8 @@ class Room:
                 self.board.feed(block)  # the doctor hears the sound itself, not its trace
                 for shown in epoch.chains.push(block):
                     self.board.feed(shown)
+            elif isinstance(item, FilePart):
+                self.files.take(heard.batch.visit, replace(item, t_ns=item.t_ns + shift))
             elif isinstance(item, Trace | Analysis | Reading | InstrumentEvent | Gap):
                 self.board.feed(replace(item, t_ns=item.t_ns + shift))
         self.board.heard()

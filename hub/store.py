@@ -193,6 +193,17 @@ class Store:
             VisitChange(device, visit, code, bool(is_open), bool(demo)) for device, visit, code, is_open, demo in found
         ]
 
+    def visit_codes(self, device: str) -> list[tuple[bytes, str]]:
+        """Every visit of a bag with its code."""
+        return list(self._db.execute("SELECT visit, code FROM visits WHERE device = ?", (device,)))
+
+    def visit_rows(self, device: str, visit: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """The (epoch, plaintext) of every row of a visit, each epoch's in order."""
+        yield from self._db.execute(
+            "SELECT epoch, plaintext FROM rows WHERE device = ? AND visit = ? AND seq > 0 ORDER BY epoch, seq",
+            (device, visit),
+        )
+
     def holes(self, device: str, epoch: bytes) -> list[tuple[int, int]]:
         """The rows of an epoch that will never come, as ranges."""
         return list(

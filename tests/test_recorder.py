@@ -11,16 +11,18 @@ import pytest
 
 from agent.clock import Anchor, Source
 from agent.errors import StateError
-from agent.model import Instrument, InstrumentEvent, Kind, Reading, SampleBlock, Signal, Stream, Unit, Visit
+from agent.model import Instrument, InstrumentEvent, Kind, Media, Reading, SampleBlock, Signal, Stream, Unit, Visit
 from agent.outbox import Outbox, OutboxThread
 from agent.recorder import EPOCH_NS, Recorder
 from agent.transport import seal, wire
 from agent.transport.delivery import Delivery
 from agent.transport.epoch import open_header
+from agent.transport.files import cut_file
 from agent.transport.messages import (
     AnchorBody,
     EpochReason,
     EpochReceipt,
+    FileBody,
     GaveWayBody,
     PreviousEpoch,
     ReadingBody,
@@ -573,3 +575,23 @@ def test_a_mark_is_a_row_of_its_own_that_says_where_the_clock_stands(bag):
     *_, before, mark = bag.batches()
     assert bodies(before, ReadingBody)
     assert [type(record.body) for record in mark.records] == [AnchorBody]
+
+
+def test_a_file_is_stored_at_once_and_leaves_as_backlog(bag):
+    instrument = Instrument("imported-file", "a file")
+    data = bytes(range(256)) * 1500  # six pieces, two rows
+
+    async def stored():
+        with pytest.raises(StateError, match="none is open"):
+            await bag.recorder.store_file(instrument, [])
+        bag.recorder.open_visit(bag.visit(), resumed=False)
+        bag.recorder.add([bag.reading(97)])
+        offered = len(bag.offered)
+        await bag.recorder.store_file(instrument, cut_file(instrument.key, bag.clock.t_ns, Media.PDF, data))
+        return len(bag.offered) - offered
+
+    assert asyncio.run(stored()) == 1  # the reading's row is offered live, the file's are not
+    *_, first, second = bag.batches()
+    pieces = [body for batch in (first, second) for body in bodies(batch, FileBody)]
+    assert {batch.visit for batch in (first, second)} == {bag.visit().id}
+    assert b"".join(piece.data for piece in pieces) == data

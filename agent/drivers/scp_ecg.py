@@ -226,14 +226,20 @@ def huffman(block: bytes, length: int) -> Samples:
                 at = end + 2
             else:
                 size = 8 if ones == 9 else 16
-                negative = bits[at + 9 + size] and bits[at + 10] == "1"  # the first look is for the end of the data
-                numbers[place] = int(bits[at + 10 : at + 10 + size], 2) - (negative << size)
+                numbers[place] = _signed(bits[at + 10 : at + 10 + size], size)
                 at += 10 + size
     except IndexError:
         raise ScpError(f"a lead's data ends after {place} of {length} samples") from None
     if len(bits) - at >= 16:  # one byte of padding is allowed: blocks may be of even length
         raise ScpError(f"{(len(bits) - at) // 8} bytes follow a lead's last sample")
     return numbers
+
+
+def _signed(bits: str, size: int) -> int:
+    """Two's complement of `size` bits; IndexError when they are not all there."""
+    if len(bits) < size:
+        raise IndexError
+    return int(bits, 2) - ((bits[0] == "1") << size)
 
 
 def integrated(numbers: Samples, order: int) -> Samples:

@@ -17,6 +17,7 @@ from agent.model import (
     Happening,
     InstrumentState,
     Kind,
+    Media,
     NoValue,
     ReadingQuality,
     Signal,
@@ -216,6 +217,17 @@ class GaveWayBody:
     last: int
 
 
+@dataclass(frozen=True, slots=True)
+class FileBody:
+    """A piece of a file; the instrument it came from is the record's stream."""
+
+    media: Media
+    digest: bytes
+    part: int
+    parts: int
+    data: bytes
+
+
 Body = (
     Waveform
     | StreamBirth
@@ -228,6 +240,7 @@ Body = (
     | AnchorBody
     | CustodyBody
     | GaveWayBody
+    | FileBody
 )
 
 

@@ -18,6 +18,7 @@ from agent.model import (
     Analysis,
     Beat,
     ChainStage,
+    FilePart,
     Gap,
     HeartSound,
     Instrument,
@@ -39,6 +40,7 @@ from agent.transport.messages import (
     Body,
     CustodyBody,
     EventBody,
+    FileBody,
     GapBody,
     GaveWayBody,
     InstrumentBirth,
@@ -75,7 +77,9 @@ class Born:
     chain: tuple[ChainStage, ...]
 
 
-Item = SampleBlock | Gap | Reading | InstrumentEvent | Analysis | VisitBody | Anchor | CustodyBody | GaveWayBody
+Item = (
+    SampleBlock | Gap | Reading | InstrumentEvent | Analysis | FilePart | VisitBody | Anchor | CustodyBody | GaveWayBody
+)
 Read = Item | Born | Instrument
 
 
@@ -172,7 +176,7 @@ class RecordWriter:
     def add(self, item: Item) -> None:
         """Take one model object; its stream or instrument must have been described."""
         name = item.stream if isinstance(item, SampleBlock | Analysis | Gap) else None
-        name = item.instrument if isinstance(item, Reading | InstrumentEvent) else name
+        name = item.instrument if isinstance(item, Reading | InstrumentEvent | FilePart) else name
         if name is not None and name not in self._numbers:
             self._leave_out(item)
         elif isinstance(item, SampleBlock):
@@ -189,6 +193,9 @@ class RecordWriter:
             self._add(self._numbers[item.instrument], item.t_ns, body)
         elif isinstance(item, InstrumentEvent):
             self._add(self._numbers[item.instrument], item.t_ns, EventBody(item.state, item.what, item.detail))
+        elif isinstance(item, FilePart):
+            file = FileBody(item.media, item.digest, item.part, item.parts, item.data)
+            self._add(self._numbers[item.instrument], item.t_ns, file)
         elif isinstance(item, Anchor):
             self._add(BAG, item.t_ns, AnchorBody(item.utc_us, item.uncertainty_us, item.source))
         else:
@@ -250,8 +257,8 @@ class RecordWriter:
 
 def _most_bytes(body: Body) -> int:
     """No record with this body takes more on the wire."""
-    if isinstance(body, Waveform):
-        return len(body.data) + 32
+    if isinstance(body, Waveform | FileBody):
+        return len(body.data) + 96
     if isinstance(body, AnalysisBody):
         lists = (body.beats, body.pulses, body.sounds, body.quality, body.events)
         return 64 + 16 * sum(len(found) for found in lists if found)
@@ -318,7 +325,7 @@ class RecordReader:
             return [Anchor(t_ns, body.utc_us, body.uncertainty_us, body.source)]
         if isinstance(body, VisitBody | CustodyBody | GaveWayBody):
             return [body]
-        if isinstance(body, ReadingBody | EventBody):
+        if isinstance(body, ReadingBody | EventBody | FileBody):
             return [self._said(self._instruments.get(record.stream), body, t_ns)]
         stream_or_none = self._streams.get(record.stream)
         if stream_or_none is None:
@@ -326,9 +333,11 @@ class RecordReader:
         return [_sampled(stream_or_none, record.seq, body, t_ns)]
 
     @staticmethod
-    def _said(instrument: str | None, body: ReadingBody | EventBody, t_ns: int) -> Read:
+    def _said(instrument: str | None, body: ReadingBody | EventBody | FileBody, t_ns: int) -> Read:
         if instrument is None:
             raise WireError("an instrument was never described")
+        if isinstance(body, FileBody):
+            return FilePart(instrument, t_ns, body.media, body.digest, body.part, body.parts, body.data)
         if isinstance(body, EventBody):
             return InstrumentEvent(instrument, t_ns, body.state, body.what, body.detail)
         return Reading(

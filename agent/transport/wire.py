@@ -13,6 +13,7 @@ from agent.model import (
     Happening,
     InstrumentState,
     Kind,
+    Media,
     NoValue,
     ReadingQuality,
     Signal,
@@ -29,6 +30,7 @@ from agent.transport.messages import (
     EpochReason,
     EpochReceipt,
     EventBody,
+    FileBody,
     GapBody,
     GaveWayBody,
     InstrumentBirth,
@@ -81,6 +83,8 @@ __all__ = ["MAX_BYTES", "WireError", "decode", "encode"]
 MAX_BYTES = 256 * 1024
 EPOCH = Bytes(6, 6)
 VISIT = Bytes(16, 16)
+FILE_PARTS = 256
+FILE_PART_BYTES = 65536
 BADGE = Bytes(6, 6)
 
 # --- their shapes: codes are places in these lists, so lists only ever grow at their end -----------------------
@@ -115,8 +119,10 @@ _VISIT_STEP = Choice(VisitStep.OPEN, VisitStep.CLOSE, VisitStep.VOID, VisitStep.
 _SOURCE = Choice(Source.NTP, Source.HUB, Source.RTC, Source.FLOOR)
 _ORDER = Choice(Order.WATCH, Order.UNWATCH, Order.IDENTIFY)
 _EPOCH_REASON = Choice(EpochReason.START, EpochReason.CHECK_OUT, EpochReason.CHECK_IN, EpochReason.AGE)
+_MEDIA = Choice(Media.PDF, Media.SCP_ECG, Media.JPEG)
 CHOICES = (
     _GAP_REASON, _SIGNAL, _QUALITY, _NO_VALUE, _CAUSE, _HAPPENING, _STATE, _VISIT_STEP, _SOURCE, _ORDER, _EPOCH_REASON,
+    _MEDIA,
 )  # fmt: skip
 
 _PCT = Int(0, 100)
@@ -174,6 +180,15 @@ _BODY = Either(
         Row(AnchorBody, SINT, UINT, _SOURCE, tag=7),
         Row(CustodyBody, Bytes(1, 4096), tag=8),
         Row(GaveWayBody, EPOCH, UINT32, UINT32, tag=9),
+        Row(
+            FileBody,
+            _MEDIA,
+            Bytes(32, 32),
+            Int(0, FILE_PARTS - 1),
+            Int(1, FILE_PARTS),
+            Bytes(1, FILE_PART_BYTES),
+            tag=10,
+        ),
     ),
 )
 _RECORD = Row(Record, UINT32, UINT, SINT32, _BODY)

@@ -34,6 +34,7 @@ from agent.model import (
     Unit,
     Visit,
 )
+from agent.transport.files import WholeFile
 from hub.page import same_code, serve_doctor
 from tests.peers.pages import Ready, serving
 
@@ -185,6 +186,10 @@ class Room:
     title: str = "Sac 04"
     open: bool = True
     watched: list[bool] = field(default_factory=list)
+    files: list[WholeFile] = field(default_factory=list)
+
+    def documents(self) -> list[WholeFile]:
+        return self.files
 
     async def watch(self, on: bool, /) -> None:
         self.watched.append(on)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from agent.errors import StateError
+from agent.model import Media
+from agent.transport.files import Assembly, cut_file
 from hub.attempts import Attempts
 from hub.page import SESSION_S, Sessions, same_code, serve_doctor
 from tests.display.preview import CODE, Patient, Room, new_board
@@ -188,3 +190,17 @@ def test_sessions_end_by_themselves():
     assert sessions.room(tokens[0]) is None  # the oldest gave way
     assert sessions.room(tokens[-1]) is room
     assert sessions.room(None) is None
+
+
+def test_the_visits_files_are_for_who_entered_it(hub):
+    whole = Assembly().take(cut_file("imported-file", 5, Media.PDF, b"%PDF-1.7 %%EOF")[0])
+    hub.room.files = [whole]
+    link = f"/files/{whole.digest.hex()}"
+    for path in ("/files", link):
+        assert ask(hub.url, path)[0] == 401
+    session = hub.session()
+    assert link in ask(hub.url, "/files", headers=session)[2].decode()
+    status, headers, body = ask(hub.url, link, headers=session)
+    assert (status, headers["content-type"], body) == (200, "application/pdf", b"%PDF-1.7 %%EOF")
+    assert headers["content-disposition"].startswith('attachment; filename="imported-file-')
+    assert ask(hub.url, f"/files/{'0' * 64}", headers=session)[0] == 404

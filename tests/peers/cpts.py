@@ -15,6 +15,7 @@ from agent.model import (
     Happening,
     InstrumentState,
     Kind,
+    Media,
     NoValue,
     ReadingQuality,
     Signal,
@@ -33,6 +34,7 @@ from agent.transport.messages import (
     EpochReason,
     EpochReceipt,
     EventBody,
+    FileBody,
     GapBody,
     GaveWayBody,
     InstrumentBirth,
@@ -166,6 +168,7 @@ BODIES = {
     "anchor": AnchorBody(1_790_000_000_000_000, 100_000, Source.NTP),
     "custody": CustodyBody(b"entry"),
     "gave way": GaveWayBody(b"epoch0", 7, 9),
+    "file": FileBody(Media.SCP_ECG, bytes(32), 1, 2, b"end"),
 }  # fmt: skip
 
 HEADER = EpochHeader(

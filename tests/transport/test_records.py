@@ -12,6 +12,7 @@ from agent.model import (
     Beat,
     Cause,
     ChainStage,
+    FilePart,
     Gap,
     GapReason,
     Happening,
@@ -20,6 +21,7 @@ from agent.model import (
     InstrumentEvent,
     InstrumentState,
     Kind,
+    Media,
     NoValue,
     Pulse,
     Quality,
@@ -81,6 +83,7 @@ ITEMS = [
         (Quality(125, 0.25, Cause.NOISE),), (StageEvent(375, 3.0, Happening.LEAD_OFF),), Rate(72.5),
         Spo2(3.0, 97.5, None, 0.5),
     ),
+    FilePart("healthypi-4", NOW, Media.JPEG, bytes(range(32)), 1, 3, b"data"),
     Analysis(ECG.name, NOW, rate=Rate(None, NoValue.STARTING), spo2=Spo2(0.0, None, NoValue.MOTION)),
 ]  # fmt: skip
 
