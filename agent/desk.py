@@ -44,6 +44,7 @@ class Sources:
     seen_s: Callable[[], dict[str, float]]
     store: Callable[[ledger.Entry], Awaitable[None]]
     begin_epoch: Callable[[EpochReason], Awaitable[None]]
+    left_min: Callable[[], int | None]
     serial: Callable[[str], str | None]
     said: Callable[[Said], None]
     time: Timekeeper
@@ -105,7 +106,9 @@ class Desk:
         return said, self._tell(said)
 
     def _tell(self, said: Said) -> str:
-        self.sentence = tell(said, self._words, bag=self._terms.bag, names=self._names, local=_local)
+        self.sentence = tell(
+            said, self._words, bag=self._terms.bag, names=self._names, local=_local, left_min=self._sources.left_min()
+        )
         if said.say is not Say.NOTHING:
             self._told = self._clock.now_ns(), said
             self._sources.said(said)
@@ -134,7 +137,14 @@ class Desk:
         }
 
     def _standing(self) -> str:
-        return standing(self.loan.custody, self._words, bag=self._terms.bag, names=self._names, local=_local)
+        return standing(
+            self.loan.custody,
+            self._words,
+            bag=self._terms.bag,
+            names=self._names,
+            local=_local,
+            left_min=self._sources.left_min(),
+        )
 
     def _night(self, nights: int) -> dict[str, Any]:
         due_s = self.keep_until_s(nights)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
+from agent.backlog import Backlog
 from agent.clock import Clock
 from agent.config import Config
 from agent.control import Verb
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CARDS = "cards.pem"
-COUNT_EVERY_S = 10.0
+COUNT_EVERY_S = 5.0
 
 
 class Lending:
@@ -57,7 +58,7 @@ class Lending:
         self._outbox, self._delivery, self._recorder = outbox, delivery, recorder
         self._instruments, self._board, self._link, self._visit = instruments, board, link, visit
         self._spoke_ns: dict[str, int] = {}
-        self._unsent_bytes = 0
+        self._backlog = Backlog()
         self._scans: asyncio.Queue[str] = asyncio.Queue(16)
         self._readiness = Readiness(())
         self._test = SelfTest(
@@ -65,7 +66,7 @@ class Lending:
             time=recorder.time,
             essential={p.instrument: p.essential for p in config.part if p.instrument},
             connected=lambda: link.connected,
-            unsent_bytes=lambda: self._unsent_bytes if delivery.unreceipted() else 0,
+            unsent_bytes=lambda: self._backlog.unsent_bytes if delivery.unreceipted() else 0,
             disk_error=lambda: recorder.disk_error,
             states=lambda: {e.instrument: e.state for e in instruments.states() if e.state is not None},
             low_batteries=lambda: instruments.low_batteries,
@@ -88,6 +89,7 @@ class Lending:
             in_visit=lambda: self._recorder.visit is not None,
             unreceipted=self._delivery.unreceipted,
             seen_s=lambda: {key: (self._clock.now_ns() - t_ns) / 1e9 for key, t_ns in self._spoke_ns.items()},
+            left_min=self._backlog.left_min,
             serial=self._instruments.serial,
             store=self._recorder.act,
             begin_epoch=self._recorder.begin_epoch,
@@ -162,7 +164,8 @@ class Lending:
 
     async def _count_backlog(self) -> None:
         while True:
-            self._unsent_bytes = (await self._outbox.call(self._outbox.box.counts)).payload_bytes
+            counts = await self._outbox.call(self._outbox.box.counts)
+            self._backlog.count(self._clock.now_ns() / 1e9, counts.payload_bytes)
             await asyncio.sleep(COUNT_EVERY_S)
 
     # --- what goes out -----------------------------------------------------------------------------------------------

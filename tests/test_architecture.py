@@ -79,6 +79,7 @@ def test_dsp_is_pure(name):
 
 PURE = [
     "agent/model.py", "agent/visit.py", "agent/custody.py", "agent/holding.py", "agent/inventory.py", "agent/badges.py",
+    "agent/backlog.py",
     "agent/transport/wire.py",
     "agent/transport/waveform.py", "agent/transport/seal.py", "agent/transport/topics.py",
     "agent/transport/delivery.py", "agent/transport/bits.py", "agent/transport/lpc.py", "agent/transport/entropy.py",

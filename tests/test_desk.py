@@ -82,6 +82,23 @@ def test_the_page_s_inventory_in_three_states_and_the_condition(tmp_path):
     asyncio.run(story())
 
 
+def test_a_bag_that_still_sends_says_for_how_long(tmp_path):
+    async def story():
+        bag = await DeskBag(tmp_path).lent()
+        bag.waiting = 500
+        for text in (POINT, SHEET["COMPLET"], SHEET["DESINFECTE"]):
+            await bag.scan(text)
+        assert await bag.scan(NURSE) == "Envoi en cours, laissez branché"
+        bag.left_min = 12
+        assert await bag.scan(NURSE) == "Envoi en cours, laissez branché (12 min)"
+        bag.clock.t_s += 21
+        bag.left_min = 11
+        assert bag.desk.view()["text"] == "Envoi en cours, laissez branché (11 min)"
+        assert bag.desk.loan.state is custody.State.DRAINING
+
+    asyncio.run(story())
+
+
 def test_without_a_clock_a_part_was_seen_so_long_ago(tmp_path):
     async def story():
         bag = await DeskBag(tmp_path).lent()

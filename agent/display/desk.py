@@ -72,8 +72,13 @@ def _named(words: Words, section: str, details: Iterable[str], names: Mapping[st
     return ", ".join(phrases)
 
 
-def tell(said: Said, words: Words, *, bag: str, names: Mapping[str, str], local: LocalTime) -> str:
-    """One sentence for the page. `names` gives instruments' and parts' French names by key or tag."""
+def tell(
+    said: Said, words: Words, *, bag: str, names: Mapping[str, str], local: LocalTime, left_min: int | None = None
+) -> str:
+    """One sentence for the page.
+
+    `names` gives instruments' and parts' French names by key or tag; `left_min` says how long what is on board takes.
+    """
     held = said.custody
     defects, notes = split(held.defects + held.notes)
     without = [note for note in notes if note.startswith("without:")]
@@ -90,7 +95,10 @@ def tell(said: Said, words: Words, *, bag: str, names: Mapping[str, str], local:
         "defects": _named(words, "defect", defects, names),
         "without": _named(words, "defect", without, names),
         "parts": ", ".join(said.to_count),
+        "left": left_min,
     }
+    if said.say is Say.SENDING and left_min is not None:
+        return words("custody.sending_left", **values)
     sentence = words(f"custody.{_variant(said, bool(defects), bool(without))}", **values)
     charge = _named(words, "defect", [note for note in notes if note.startswith("charge:")], names)
     if charge and said.say in {Say.RETURNED, Say.LENDABLE}:
@@ -133,14 +141,16 @@ def _clock(utc_s: int | None, local: LocalTime, *, day_of: int | None = None) ->
 # --- the desk on the nurse's page ----------------------------------------------------------------------------------
 
 
-def standing(held: Custody, words: Words, *, bag: str, names: Mapping[str, str], local: LocalTime) -> str:
+def standing(
+    held: Custody, words: Words, *, bag: str, names: Mapping[str, str], local: LocalTime, left_min: int | None = None
+) -> str:
     """What holds while nobody scans: who has the bag until when, or whether it may be lent."""
     say = {
         State.NEW: Say.NOT_IN_SERVICE, State.HOME: Say.LENDABLE, State.OUT: Say.HANDED_OVER,
         State.DRAINING: Say.SENDING, State.CHECKING: Say.CHECKING, State.DEFECT: Say.FAULTY,
         State.RETIRED: Say.RETIRED,
     }[held.state]  # fmt: skip
-    return tell(Said(say, held), words, bag=bag, names=names, local=local)
+    return tell(Said(say, held), words, bag=bag, names=names, local=local, left_min=left_min)
 
 
 def inventory_rows(

@@ -185,6 +185,7 @@ class DeskBag:
             public = CARDS.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
             (self.keys / "cards.pem").write_bytes(public)
         self.clock, self.disk = HandClock(), FakeBag()
+        self.waiting, self.left_min = 0, None
         self.epochs, self.told, self.seen, self.serials = [], [], {}, {}
         self.disk_error, self.states, self.weak = "", {"oximeter": InstrumentState.MEASURING}, set()
         time = Timekeeper(self.clock, floor_us=IDENTITY.not_before_us)
@@ -195,7 +196,8 @@ class DeskBag:
             states=lambda: self.states, low_batteries=lambda: self.weak,
         )  # fmt: skip
         sources = Sources(
-            in_visit=lambda: False, unreceipted=lambda: 0, seen_s=lambda: self.seen, serial=self.serials.get,
+            in_visit=lambda: False, unreceipted=lambda: self.waiting, left_min=lambda: self.left_min,
+            seen_s=lambda: self.seen, serial=self.serials.get,
             store=self.disk.store, begin_epoch=self.begin_epoch, said=self.told.append, time=time,
         )  # fmt: skip
         self.desk = loan_desk.Desk(
