@@ -129,6 +129,7 @@ class Agent:
             board=self.board,
             link=self._uplink.state,
             visit=lambda: self._machine.state,
+            handed_over=self._handed_over,
         )
 
     def _connect(self, will: Will) -> AbstractAsyncContextManager[Link]:
@@ -299,6 +300,10 @@ class Agent:
                 self._recorder.add(self._instruments.states())  # what each announced before there was a visit
                 self._listening = self._config.bag.demo
         self._show_visit()
+
+    def _handed_over(self) -> None:
+        if self._machine.on(Event.HANDED_OVER) is not None:
+            self._show_visit()
 
     async def new_visit(self) -> None:
         """*Nouvelle visite*: a new random id and code; an open visit is closed first."""

@@ -24,6 +24,7 @@ from agent.signs import Conditions, Signs
 from agent.supervisor import supervise
 from agent.transport.delivery import Delivery
 from agent.transport.identity import Identity
+from agent.transport.messages import EpochReason
 from agent.transport.uplink import LinkState
 from agent.visit import State as VisitState
 
@@ -53,10 +54,12 @@ class Lending:
         board: Board,
         link: LinkState,
         visit: Callable[[], VisitState],
+        handed_over: Callable[[], None],
     ) -> None:
         self._config, self._clock, self._identity = config, clock, identity
         self._outbox, self._delivery, self._recorder = outbox, delivery, recorder
         self._instruments, self._board, self._link, self._visit = instruments, board, link, visit
+        self._handed_over = handed_over
         self._spoke_ns: dict[str, int] = {}
         self._backlog = Backlog()
         self._scans: asyncio.Queue[str] = asyncio.Queue(16)
@@ -92,7 +95,7 @@ class Lending:
             left_min=self._backlog.left_min,
             serial=self._instruments.serial,
             store=self._recorder.act,
-            begin_epoch=self._recorder.begin_epoch,
+            begin_epoch=self._begin_epoch,
             said=self._said,
             time=self._recorder.time,
         )
@@ -168,6 +171,11 @@ class Lending:
             self._backlog.count(self._clock.now_ns() / 1e9, counts.payload_bytes)
             await asyncio.sleep(COUNT_EVERY_S)
 
+    async def _begin_epoch(self, reason: EpochReason) -> None:
+        """The bag has another holder, or none: a new epoch, and the last visit is nobody's news any more."""
+        await self._recorder.begin_epoch(reason)
+        self._handed_over()
+
     # --- what goes out -----------------------------------------------------------------------------------------------
 
     def _said(self, said: "Said") -> None:
@@ -202,5 +210,6 @@ class Lending:
         return {
             "custody": self.desk.loan.state.value if self.desk else None,
             "desk": self.desk.sentence if self.desk else None,
+            "light": self.signs.light.value if self.signs else None,
             "self_test": self._readiness.level.name.lower(),
         }

@@ -76,6 +76,11 @@ class Signs:
         self._quiet = False
 
     @property
+    def light(self) -> Light:
+        """What the window says now; OFF while it is not open."""
+        return self._player.light if self._player is not None else Light.OFF
+
+    @property
     def quiet(self) -> bool:
         """Whether the buzzer is kept still."""
         return self._quiet

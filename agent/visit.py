@@ -24,6 +24,7 @@ class Event(Enum):
     NEW_VISIT = "new_visit"
     END_VISIT = "end_visit"
     DRAINED = "drained"
+    HANDED_OVER = "handed_over"
 
 
 class Action(Enum):
@@ -44,6 +45,8 @@ TABLE: dict[tuple[State, Event], tuple[State, tuple[Action, ...]]] = {
     (State.CLOSING, Event.NEW_VISIT): (State.VISIT, (Action.OPEN,)),
     (State.CLOSING, Event.DRAINED): (State.SENT, (Action.SAY_SENT,)),
     (State.SENT, Event.NEW_VISIT): (State.VISIT, (Action.OPEN,)),
+    (State.CLOSING, Event.HANDED_OVER): (State.READY, ()),
+    (State.SENT, Event.HANDED_OVER): (State.READY, ()),
 }
 
 

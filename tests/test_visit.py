@@ -15,6 +15,8 @@ MOVES = {
     ("closing", "new_visit"): ("visit", ["open"]),
     ("closing", "drained"): ("sent", ["say_sent"]),
     ("sent", "new_visit"): ("visit", ["open"]),
+    ("closing", "handed_over"): ("ready", []),
+    ("sent", "handed_over"): ("ready", []),
 }
 
 
@@ -55,6 +57,12 @@ def test_a_visit_is_opened_exactly_once_before_it_is_closed():
 def test_every_state_is_reached_and_left():
     assert {after for after, _ in TABLE.values()} | {State.IDLE} == set(State)
     assert {before for before, _ in TABLE} == set(State)
+
+
+def test_the_next_holder_does_not_see_the_last_visit_as_news_and_an_open_one_is_never_handed_over():
+    for state in (State.CLOSING, State.SENT):
+        assert TABLE[state, Event.HANDED_OVER] == (State.READY, ())
+    assert (State.VISIT, Event.HANDED_OVER) not in TABLE
 
 
 def test_the_diagram_is_the_table():
