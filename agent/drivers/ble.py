@@ -211,7 +211,8 @@ class Profile:
     """What to do with a connected instrument: short or long UUIDs.
 
     `period_s`: how often it speaks, None for one that speaks when it has measured; `episodic`: it connects only to
-    hand over a measurement and its going away is no fault; `clock`: the characteristic of its own clock.
+    hand over a measurement and its going away is no fault; `clock`: the characteristic of its own clock; `repeat`:
+    what must be said again every `repeat_s` for it to go on.
     """
 
     notify: tuple[str, ...]
@@ -220,6 +221,8 @@ class Profile:
     period_s: float | None = None
     episodic: bool = False
     clock: str | None = None
+    repeat: tuple[tuple[str, bytes], ...] = ()
+    repeat_s: float = 10.0
 
 
 class BleDriver:
@@ -290,13 +293,15 @@ class BleDriver:
             await self._begin(client, announcer, ended)
             announcer.state(InstrumentState.READY)
             asking = asyncio.create_task(self._ask(client, announcer, ended), name=f"{self.instrument.key} identity")
+            repeating = asyncio.create_task(self._repeating(client), name=f"{self.instrument.key} keep-alive")
             streaming = self._radio.streaming() if self._profile.period_s else contextlib.nullcontext()
             try:
                 with streaming:
                     await announcer.watch(ended)
             finally:
                 asking.cancel()
-                await asyncio.gather(asking, return_exceptions=True)
+                repeating.cancel()
+                await asyncio.gather(asking, repeating, return_exceptions=True)
         finally:
             with contextlib.suppress(InstrumentError):
                 async with bounded("disconnect", OPERATION_S):
@@ -362,6 +367,15 @@ class BleDriver:
             await asyncio.sleep(PROBE_S)
             if await self._value(client, answered) is None and not ended.done():
                 ended.set_result("no answer to a probe")
+
+    async def _repeating(self, client: BleakClient) -> None:
+        """Say again what keeps the instrument speaking; one that takes no writes ends in silence, which is seen."""
+        while self._profile.repeat:
+            await asyncio.sleep(self._profile.repeat_s)
+            for channel, command in self._profile.repeat:
+                with contextlib.suppress(InstrumentError):
+                    async with bounded(f"write {channel}", OPERATION_S):
+                        await client.write_gatt_char(uuid(channel), command, response=True)
 
     async def _value(self, client: BleakClient, channel: str) -> bytes | None:
         try:

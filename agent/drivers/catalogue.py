@@ -46,7 +46,9 @@ class Row:
     `decoder` is "module:class", imported when opened and given `options`; `site` the lead's or sensor site's name as
     screens print it; `ce_class` the medical CE class, "IVD" or "Non clinique"; `multi_patient`: its maker allows
     several patients; `essential`: a bag without it is not lendable; `tip` a key of display/fr.toml.
-    `period_s`: how often it speaks by itself, None when it may be silent for ever.
+    `period_s`: how often it speaks by itself, None when it may be silent for ever. `start` and `repeat` are said to a
+    serial instrument when it is opened and every 10 s; over the radio `write` is said once connected, and `repeat` on
+    the first of its channels.
     """
 
     key: str
@@ -246,6 +248,18 @@ ROWS = (
         repeat=bytes.fromhex("7d 81 af 80 80 80 80 80 80 7d 81 a1 80 80 80 80 80 80"),
     ),
     _oximeter(
+        key="contec-ble",
+        model="oximeters over BLE (CMS50D-BLE class, service FF12)",
+        maker="Contec",
+        transport=Transport.BLE,
+        decoder="agent.drivers.contec_ble:ContecBleDecoder",
+        match=Match(service="ff12"),
+        period_s=1.0,
+        notify=("ff02",),
+        write=(("ff01", bytes.fromhex("9b 01 1c")),),
+        repeat=bytes.fromhex("9b 01 1c"),
+    ),
+    _oximeter(
         key="plx-oximeter",
         model="any oximeter of the PLX profile",
         maker="any",
@@ -394,7 +408,8 @@ def open_driver(
 
             if radio is None:
                 raise InstrumentError(InstrumentReason.STACK_DOWN, f"{key} needs a Bluetooth radio")
-            profile = Profile(row.notify, row.read, row.write, row.period_s, row.episodic, row.clock)
+            repeat = ((row.write[0][0], row.repeat),) if row.repeat else ()
+            profile = Profile(row.notify, row.read, row.write, row.period_s, row.episodic, row.clock, repeat)
             return BleDriver(instrument, where, decoder, profile, radio, now_ns=now_ns, wall=wall)
         case Transport.SOUND:
             from agent.drivers.audio import SocketSource, SoundDriver  # noqa: PLC0415

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from datetime import datetime
 
 import pytest
@@ -10,7 +11,7 @@ from driver_rig import samples_of, until
 pytest.importorskip("bumble")
 
 from bumble.core import UUID
-from bumble.gatt import Characteristic, Service
+from bumble.gatt import Characteristic, CharacteristicValue, Service
 
 from agent.drivers.berry import BciDecoder
 from agent.drivers.ble import BleDriver, Profile, Radio, uuid
@@ -198,6 +199,27 @@ def test_a_thermometer_names_its_site_by_the_type_characteristic():
         return [(i.number, i.site) for i in items if isinstance(i, Reading)]
 
     assert scenario(body) == [(36.4, "bouche")]
+
+
+def test_what_keeps_an_instrument_speaking_is_said_again_and_again():
+    async def body(rig):
+        asked = []
+        write = Characteristic(
+            UUID("FF01"), Characteristic.WRITE, Characteristic.WRITEABLE,
+            CharacteristicValue(write=lambda _, data: asked.append(bytes(data))),
+        )  # fmt: skip
+        value = notifying("FF02")
+        contec = Peripheral(rig.link, "SpO2", BERRY, "FF12", [Service(UUID("FF12"), [value, write])])
+        await contec.start()
+        driver = open_driver("contec-ble", BERRY, radio=rig.radio)
+        driver._profile = dataclasses.replace(driver._profile, repeat_s=0.1)
+        items, _ = rig.start(driver)
+        await until(lambda: len(asked) >= 3)
+        await contec.notify(value, bytes.fromhex("eb01053e627f0010"))
+        await until(lambda: any(isinstance(i, Reading) for i in items))
+        return set(asked), [i.number for i in items if isinstance(i, Reading)]
+
+    assert scenario(body) == ({bytes.fromhex("9b011c")}, [98.0, 62.0])
 
 
 def test_the_cuffs_clock_is_read_and_set():
