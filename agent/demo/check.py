@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.drivers.decimate import FACTOR, decimate
+from agent.drivers.decimate import decimate, ratio
 from agent.drivers.simulated.samplelog import LoggedStream, read_log, read_readings
 from agent.errors import StateError, WireError
 from agent.model import Analysis, Gap, Reading, SampleBlock, Samples
@@ -218,7 +218,7 @@ def _logged(name: str, log: dict[str, LoggedStream]) -> Produced:
     if not name.endswith(".sound"):
         return Produced(stream.values, stream.given, stream.t_ns)
     first, values = decimate(stream.values, int(stream.index[0]))
-    centres = (first + np.arange(len(values))) * FACTOR - int(stream.index[0])
+    centres = (first + np.arange(len(values))) * ratio(16_000).down - int(stream.index[0])
     return Produced(values, stream.given[centres], stream.t_ns[centres])
 
 

@@ -383,8 +383,9 @@ def open_driver(
     wall: WallClock = no_wall_clock,
     tap: Callable[[Decoder], Decoder] = lambda decoder: decoder,
 ) -> Driver:
-    """A driver for the instrument `key` at `where`: a port's path, a Bluetooth address, or "pcm:" and a socket's path.
+    """A driver for the instrument `key` at `where`.
 
+    `where`: a port's path, a Bluetooth address, "card:" and a part of a sound card's name, "pcm:" and a socket's path;
     `wall` gives the local time of day, or None while it is unknown, for instruments whose clock the maker lets us set;
     `tap` is put around the decoder (to write down what it is fed).
     Nothing is opened before its `run`. Raises InstrumentError(NOT_FOUND) for an unknown key, STACK_DOWN when a
@@ -412,7 +413,7 @@ def open_driver(
             profile = Profile(row.notify, row.read, row.write, row.period_s, row.episodic, row.clock, repeat)
             return BleDriver(instrument, where, decoder, profile, radio, now_ns=now_ns, wall=wall)
         case Transport.SOUND:
-            from agent.drivers.audio import SocketSource, SoundDriver  # noqa: PLC0415
+            from agent.drivers.audio import SoundDriver, source_at  # noqa: PLC0415
 
-            source = SocketSource(where.removeprefix("pcm:"), now_ns)
+            source = source_at(where, now_ns)
             return SoundDriver(instrument, source, cast("StethoscopeDecoder", decoder), now_ns=now_ns)

@@ -1,18 +1,25 @@
 # Ref: McClellan, Parks, Rabiner 1973 (equiripple FIR): remez(191, [0, 1600, 2000, 8000], [1, 0], weight=[1, 8],
 # fs=16000), rounded to Q15, centre tap adjusted so that the sum is exactly 2^15.
-"""Decimation of sound from 16 kHz to 4 kHz in integers: the same samples on every machine, for every cutting.
+"""Sound brought to 4 kHz in integers: the same samples on every machine, for every cutting.
 
-Pass band to 1600 Hz within 0.01 dB, stop band from 2000 Hz at least 68 dB down. Output m is the window of 191 inputs
-around input 4 m, on the grid of the source's own sample index; only windows fully inside received samples give an
-output, so nothing depends on where a connection began.
+From 16 kHz by the equiripple filter above; from 48 and 44.1 kHz by windowed sincs (Kaiser 1974), rounded to Q18, one
+per phase of the 4000/44100 ratio. Pass band to 1600 Hz within 0.01 dB, stop band from 2000 Hz at least 68 dB down.
+Output m is the window of inputs around input time m / 4000 s, on the grid of the source's own sample index; only
+windows fully inside received samples give an output, so nothing depends on where a connection began.
 """
+
+import math
+from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.model import Samples
+from agent.model import Floats, Samples
 
-FACTOR = 4
+OUT_HZ = 4000
+RATES_HZ = (16_000, 48_000, 44_100)
+CUT_HZ, TRANSITION_HZ, STOP_DB = 1800.0, 400.0, 72.0
 # fmt: off
 HALF_Q15 = (
     0, 2, 2, 2, 1, 0, -2, -3, -3, -1, 2, 4, 6, 4, 0, -5, -8, -8, -4, 3, 11, 14, 10, 1, -11, -19, -19, -10, 6, 22,
@@ -22,43 +29,81 @@ HALF_Q15 = (
 )
 # fmt: on
 TAPS_Q15: NDArray[np.int64] = np.array(HALF_Q15 + HALF_Q15[-2::-1], np.int64)
-TAPS = len(TAPS_Q15)
-CENTRE = TAPS // 2
-TAPS_F = TAPS_Q15.astype(np.float64)
-ONE_Q15 = float(1 << 15)
-ROUNDING = ONE_Q15 / 2
 
 
-def decimate(samples: Samples, index: int = 0) -> tuple[int, Samples]:
-    """Decimate int samples whose first has source index `index`; return the first output's grid number and outputs.
+@dataclass(frozen=True, slots=True, eq=False)
+class Ratio:
+    """`up` outputs for `down` inputs: phase p (a row of `taps`) weighs the window that is p / up before its centre."""
 
-    Output m stands for source index 4 m, rounded half up from Q15. The sums are exact: they stay below 2^53, where
-    float64 holds every integer, and its dot product is the fastest there is.
+    up: int
+    down: int
+    taps: Floats  # whole numbers
+    one: float  # what each row adds up to
+
+    @property
+    def centre(self) -> int:
+        """Inputs before, and after, the middle of a window."""
+        return int(self.taps.shape[1]) // 2
+
+
+@cache
+def ratio(fs_hz: int) -> Ratio:
+    """How to come from `fs_hz` to 4 kHz. Raises ValueError for a rate not in RATES_HZ."""
+    if fs_hz not in RATES_HZ:
+        raise ValueError(f"sound at {fs_hz} Hz is not supported; rates: {', '.join(map(str, RATES_HZ))}")
+    shared = math.gcd(fs_hz, OUT_HZ)
+    up, down = OUT_HZ // shared, fs_hz // shared
+    if fs_hz == 16_000:
+        return Ratio(up, down, TAPS_Q15[None].astype(np.float64), float(1 << 15))
+    centre = math.ceil((STOP_DB - 8) / (2.285 * 2 * math.pi * TRANSITION_HZ / fs_hz) / 2)
+    t = np.arange(-centre, centre + 1) - np.arange(up)[:, None] / up
+    beta = 0.1102 * (STOP_DB - 8.7)
+    window = np.i0(beta * np.sqrt(np.maximum(1 - (t / (centre + 1)) ** 2, 0)))
+    taps = np.sinc(2 * CUT_HZ / fs_hz * t) * window
+    one = float(1 << 18)
+    taps = np.round(taps / taps.sum(axis=1, keepdims=True) * one)
+    taps[:, centre] += one - taps.sum(axis=1)
+    return Ratio(up, down, taps, one)
+
+
+def decimate(samples: Samples, index: int = 0, by: Ratio | None = None) -> tuple[int, Samples]:
+    """Bring int samples whose first has source index `index` to 4 kHz; return the first output's number and outputs.
+
+    Rounded half up. The sums are exact: they stay below 2^53, where float64 holds every integer, and its dot product
+    is the fastest there is.
     """
-    first = -(-(index + CENTRE) // FACTOR)
-    start = first * FACTOR - CENTRE - index
-    if len(samples) < start + TAPS:
+    by = by or ratio(16_000)
+    first = -(-(index + by.centre) * by.up // by.down)
+    last = ((index + len(samples) - by.centre) * by.up - 1) // by.down
+    if last < first:
         return first, np.empty(0, np.int32)
-    x = samples[start:].astype(np.float64)
-    n = (len(x) - TAPS) // FACTOR + 1
-    windows = np.ndarray((n, TAPS), np.float64, x, strides=(FACTOR * x.itemsize, x.itemsize)).copy()
-    return first, np.floor((windows @ TAPS_F + ROUNDING) / ONE_Q15).astype(np.int32)
+    whole, rest = divmod(first * by.down, by.up)  # an index may be larger than any array's number
+    steps, phases = np.divmod(rest + by.down * np.arange(last + 1 - first), by.up)
+    starts = whole - by.centre - index + steps
+    x = samples.astype(np.float64)
+    width = by.taps.shape[1]
+    windows = np.ndarray((len(x) - width + 1, width), np.float64, x, strides=(x.itemsize, x.itemsize))[starts]
+    sums = windows @ by.taps[0] if by.up == 1 else np.einsum("ij,ij->i", windows, by.taps[phases])
+    return first, np.floor((sums + by.one / 2) / by.one).astype(np.int32)
 
 
 class Decimator:
-    """`decimate` for a stream that comes in pieces."""
+    """`decimate` for a stream that comes in pieces, at one of RATES_HZ."""
 
-    def __init__(self) -> None:
-        self._kept: Samples = np.empty(0, np.int32)
-        self._index = 0
+    _kept: Samples
+    _index: int
+
+    def __init__(self, fs_hz: int = 16_000) -> None:
+        self._by = ratio(fs_hz)
+        self.reset()
 
     def push(self, index: int, samples: Samples) -> tuple[int, Samples]:
         """Take samples from source index `index` on; after a jump of the index the window fills anew."""
         if index != self._index + len(self._kept):
             self._kept, self._index = np.empty(0, np.int32), index
         joined = np.concatenate((self._kept, samples)).astype(np.int32, copy=False)
-        first, out = decimate(joined, self._index)
-        following = (first + len(out)) * FACTOR - CENTRE  # where the next output's window begins
+        first, out = decimate(joined, self._index, self._by)
+        following = (first + len(out)) * self._by.down // self._by.up - self._by.centre  # where the next window begins
         used = min(max(following - self._index, 0), len(joined))
         self._kept, self._index = joined[used:], self._index + used
         return first, out

@@ -7,18 +7,33 @@ arrival as the stream's time line; `Track` gives blocks their index and time and
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from agent.model import Gap, GapReason, SampleBlock, Samples, Stream
 
-DRIFT_MOST = 0.02  # share by which an instrument's clock may be wrong: the ADS1292R's own oscillator's is
 DRIFT_WINDOW_S = 4.0  # its drift is how the least delay changes from one such window to the next, averaged
 DRIFT_WEIGHT = 0.25
 DRIFT_MARGIN = 0.002  # once known, the time line still rises faster than the drift by this share, to find its error
 SLEW = 0.1  # and is corrected downwards by at most this share of the time passed, so that it never runs backwards
-LATE_S = 0.4  # samples later than this without a break ...
-LATE_FOR_S = 4.0  # ... for this long: what lies between was lost without a trace
+
+
+@dataclass(frozen=True, slots=True)
+class Steadiness:
+    """What a source's clock and its way here may do before samples are taken as lost.
+
+    Its clock may be wrong by the share `drift_most`; samples later than `late_s` without a break for `late_for_s` mean
+    that what lies between was lost without a trace.
+    """
+
+    drift_most: float = 0.02  # the ADS1292R's own oscillator's
+    late_s: float = 0.4
+    late_for_s: float = 4.0
+
+
+SERIAL = Steadiness()
+SOUND_CARD = Steadiness(drift_most=0.002, late_s=0.03, late_for_s=1.0)  # a crystal, read whole every time
 
 
 class ArrivalClock:
@@ -27,12 +42,13 @@ class ArrivalClock:
     `arrived` must be called before `time_ns` has a meaning. All times are ns, periods float ns.
     """
 
-    def __init__(self, fs_hz: float) -> None:
+    def __init__(self, fs_hz: float, source: Steadiness = SERIAL) -> None:
         self._period_ns = 1e9 / fs_hz
+        self._source = source
         self._offset_ns = math.nan  # time of sample 0 on the line handed out
         self._target_ns = math.nan  # the same on the lower envelope, not slewed
         self._last_ns = 0
-        self._rise = DRIFT_MOST
+        self._rise = source.drift_most
         self._drift: float | None = None
         self._window_ns = 0
         self._window_least_ns = math.inf
@@ -80,21 +96,21 @@ class ArrivalClock:
         if t_ns - self._window_ns < DRIFT_WINDOW_S * 1e9:
             return
         drift = (self._window_least_ns - self._window_before_ns) / (t_ns - self._window_ns)
-        if abs(drift) < DRIFT_MOST:  # else a step, or (not a number) the first window
+        if abs(drift) < self._source.drift_most:  # else a step, or (not a number) the first window
             self._drift = drift if self._drift is None else self._drift + DRIFT_WEIGHT * (drift - self._drift)
             self._rise = self._drift + DRIFT_MARGIN
         self._window_ns = t_ns
         self._window_before_ns, self._window_least_ns = self._window_least_ns, math.inf
 
     def _lost(self, late_ns: float, t_ns: int) -> int:
-        if late_ns < LATE_S * 1e9:
+        if late_ns < self._source.late_s * 1e9:
             self._late_since_ns = None
             return 0
         if self._late_since_ns is None:
             self._late_since_ns, self._least_late_ns = t_ns, late_ns
             return 0
         self._least_late_ns = min(self._least_late_ns, late_ns)
-        if t_ns - self._late_since_ns < LATE_FOR_S * 1e9:
+        if t_ns - self._late_since_ns < self._source.late_for_s * 1e9:
             return 0
         self._late_since_ns = None
         return round(self._least_late_ns / self._period_ns)
@@ -106,11 +122,11 @@ class Track:
     `counted`: the protocol counts its samples, so every loss is known and lateness proves none.
     """
 
-    def __init__(self, *streams: Stream, counted: bool = False) -> None:
+    def __init__(self, *streams: Stream, counted: bool = False, source: Steadiness = SERIAL) -> None:
         self.streams = streams
-        self._counted = counted
+        self.counted = counted
         self.index = 0
-        self._clock = ArrivalClock(streams[0].fs_hz)
+        self._clock = ArrivalClock(streams[0].fs_hz, source)
         self._resumed = False
 
     def resume(self) -> None:
@@ -138,7 +154,7 @@ class Track:
             items += self.skip(missed, GapReason.LINK)
             self._clock.anchor(self.index + n - 1, t_ns)
         lost = self._clock.arrived(self.index + n - 1, n, t_ns)
-        if lost and not self._counted:
+        if lost and not self.counted:
             items += self.skip(lost, GapReason.OVERRUN)
         t0_ns = self._clock.time_ns(self.index)
         columns = np.ascontiguousarray(samples.reshape(n, -1).T)

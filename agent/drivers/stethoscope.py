@@ -1,21 +1,25 @@
-# Ref: our own framing of a sound source on a socket: u64 index of the first sample, u32 count, int16 samples, all
-# little endian, 16 kHz. (A sound card gives `take` its index and samples directly.)
-"""The stethoscope: 16 kHz sound, decimated to 4 kHz in integers."""
+# Ref: our own framing of sound: u64 index of the first sample, u32 count, int16 samples, all little endian.
+"""The stethoscope: sound of 16, 44.1 or 48 kHz, brought to 4 kHz in integers.
+
+Two channels: "sound" is a local process at 16 kHz that counts its samples, so that its index says what is missing;
+"card@FS" is a sound card at FS Hz, whose samples nobody counts: there a loss shows in the time that passed.
+"""
 
 import struct
 
 import numpy as np
 
 from agent.drivers.base import DecoderCounters, Item
-from agent.drivers.decimate import FACTOR, Decimator
-from agent.drivers.pace import Track
+from agent.drivers.decimate import OUT_HZ, Decimator
+from agent.drivers.pace import SOUND_CARD, Track
 from agent.model import GapReason, Samples, Signal, Stream
 
-SOURCE_FS_HZ = 16_000
-FS_HZ = SOURCE_FS_HZ / FACTOR
+COUNTED = "sound"
+CARD = "card@"
+COUNTED_FS_HZ = 16_000
 HEADER = struct.Struct("<QI")
-MOST = SOURCE_FS_HZ  # samples in a frame: a second; more is damage
-FARTHEST = 60 * SOURCE_FS_HZ  # samples that a jump of the index may mean
+MOST = 48_000  # samples in a frame: a second; more is damage
+FARTHEST_S = 60  # that a jump of the index may mean
 FULL_SCALE = 1 / 32768
 
 
@@ -25,8 +29,11 @@ class StethoscopeDecoder:
     def __init__(self, instrument: str) -> None:
         self.counters = DecoderCounters()
         self._track = Track(
-            Stream(f"{instrument}.sound", Signal.SOUND, instrument, FS_HZ, FULL_SCALE, "1"), counted=True
+            Stream(f"{instrument}.sound", Signal.SOUND, instrument, float(OUT_HZ), FULL_SCALE, "1"),
+            counted=True,
+            source=SOUND_CARD,
         )
+        self._fs_hz = COUNTED_FS_HZ
         self._decimator = Decimator()
         self._buffer = bytearray()
         self._next_out: int | None = None
@@ -50,8 +57,8 @@ class StethoscopeDecoder:
         return len(self._buffer) >= HEADER.size and HEADER.unpack_from(self._buffer)[1] > MOST
 
     def feed(self, channel: str, data: bytes, t_ns: int) -> list[Item]:
-        """Take bytes from the socket."""
-        del channel
+        """Take bytes from the socket or frames made of a card's samples."""
+        self._come_from(channel)
         buffer = self._buffer
         if self.lost_sync:
             self.counters.skipped_bytes += len(data)
@@ -78,16 +85,23 @@ class StethoscopeDecoder:
                 run, following = [], -1
         return items + self._taken(start, run, t_ns)
 
+    def _come_from(self, channel: str) -> None:
+        """A card's rate is known when it was opened."""
+        fs_hz = int(channel.removeprefix(CARD)) if channel.startswith(CARD) else COUNTED_FS_HZ
+        self._track.counted = channel == COUNTED
+        if fs_hz != self._fs_hz:
+            self._fs_hz, self._decimator = fs_hz, Decimator(fs_hz)
+
     def _taken(self, start: int, run: list[Samples], t_ns: int) -> list[Item]:
         return self.take(start, np.concatenate(run), t_ns) if run else []
 
     def take(self, index: int, samples: Samples, t_ns: int) -> list[Item]:
-        """Take 16 kHz samples whose first has the source's index `index`, arrived at `t_ns`."""
+        """Take samples whose first has the source's index `index`, arrived at `t_ns`."""
         if self._next_in is not None and index < self._next_in:
             self.counters.damaged += 1  # repeated or from before: the source began anew without saying so
             self.counters.skipped_bytes += 2 * len(samples)
             return []
-        if self._next_in is not None and index - self._next_in > FARTHEST:
+        if self._next_in is not None and index - self._next_in > FARTHEST_S * self._fs_hz:
             self.counters.damaged += 1  # no loss is that long: the source counts anew, time says what is missing
             self._decimator.reset()
             self._next_out = None
@@ -102,5 +116,6 @@ class StethoscopeDecoder:
             items += self._track.skip(first - self._next_out, GapReason.OVERRUN)
         self._next_out = first + len(out)
         # The last output stands for a sample that is older than the newest input by what the filter looks ahead.
-        ahead_ns = (self._next_in - 1 - FACTOR * (self._next_out - 1)) * 1_000_000_000 // SOURCE_FS_HZ
+        ahead = (self._next_in - 1) * OUT_HZ - (self._next_out - 1) * self._fs_hz
+        ahead_ns = ahead * 1_000_000_000 // (OUT_HZ * self._fs_hz)
         return [*items, *self._track.take(out, t_ns - ahead_ns)]

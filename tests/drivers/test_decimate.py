@@ -5,7 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.drivers.decimate import CENTRE, FACTOR, TAPS, TAPS_Q15, Decimator, decimate
+from agent.drivers.decimate import RATES_HZ, TAPS_Q15, Decimator, decimate, ratio
+
+TAPS, FACTOR = len(TAPS_Q15), 4
+CENTRE = TAPS // 2
 
 
 def response_db() -> tuple[np.ndarray, np.ndarray]:
@@ -71,6 +74,40 @@ def test_pieces_give_the_same_as_the_whole(sizes, start):
     assert (got == whole).all()
     assert len(got) == len(whole)
     assert begin in (None, first)
+
+
+@pytest.mark.parametrize("fs_hz", RATES_HZ)
+def test_every_rate_passes_to_1600_hz_and_stops_from_2000_hz_in_each_of_its_phases(fs_hz):
+    by = ratio(fs_hz)
+    gain = np.abs(np.fft.rfft(by.taps / by.one, 1 << 15, axis=1))
+    hz, db = np.fft.rfftfreq(1 << 15, 1 / fs_hz), 20 * np.log10(np.maximum(gain, 1e-9))
+    assert (by.taps.sum(axis=1) == by.one).all()
+    assert np.abs(db[:, hz <= 1600]).max() < 0.01
+    assert db[:, hz >= 2000].max() < -68
+
+
+@pytest.mark.parametrize("fs_hz", RATES_HZ)
+def test_output_m_is_the_sound_at_m_over_4000_s(fs_hz):
+    at, n = 1_000_003, fs_hz // 2
+    x = np.round(20000 * np.sin(2 * np.pi * 700 * (at + np.arange(n)) / fs_hz)).astype(np.int32)
+    first, out = decimate(x, at, ratio(fs_hz))
+    assert len(out) > 1900
+    assert np.abs(out - 20000 * np.sin(2 * np.pi * 700 * (first + np.arange(len(out))) / 4000)).max() < 12
+
+
+@pytest.mark.parametrize("fs_hz", [44_100, 48_000])
+def test_other_rates_are_cut_freely_too(fs_hz):
+    x = np.random.default_rng(fs_hz).integers(-32768, 32768, 9000).astype(np.int32)
+    first, whole = decimate(x, 77, ratio(fs_hz))
+    d = Decimator(fs_hz)
+    pieces = [d.push(77 + at, x[at : at + 613]) for at in range(0, 9000, 613)]
+    assert next(m for m, out in pieces if len(out)) == first
+    assert (np.concatenate([out for _, out in pieces]) == whole).all()
+
+
+def test_another_rate_is_refused():
+    with pytest.raises(ValueError, match="8000 Hz"):
+        Decimator(8000)
 
 
 @pytest.mark.parametrize("jump", [1, 4, 100, 5000])
