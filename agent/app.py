@@ -24,6 +24,7 @@ from agent.drivers.base import Driver, Item
 from agent.errors import StateError
 from agent.instruments import Instruments
 from agent.lending import Lending
+from agent.listening import Listening
 from agent.model import (
     Analysis,
     ChainStage,
@@ -55,7 +56,7 @@ log = logging.getLogger(__name__)
 
 RESUME_WITHIN_S = 300.0
 WATCH_FORGOTTEN_S = 15.0
-LISTEN_FORGOTTEN_S = 120.0
+MICROPHONE_EVERY_S = 5.0
 DRAIN_S = 5.0
 SPOT = {
     Kind.PRESSURE_SYSTOLIC, Kind.PRESSURE_DIASTOLIC, Kind.PRESSURE_MEAN, Kind.TEMPERATURE, Kind.GLUCOSE, Kind.WEIGHT,
@@ -88,7 +89,7 @@ class Agent:
         self._machine = VisitMachine()
         self._tally = Tally()
         self._watched_until_s = 0.0
-        self._listening = False
+        self._listening = Listening()
         self._stopping = asyncio.Event()
         self.board = Board(
             Words.load(),
@@ -153,6 +154,7 @@ class Agent:
             "instruments": self._instruments.run(),
             "control": serve_control(self._config.bag.control_socket, self._verbs()),
             "watchdog": self._watchdog(),
+            "microphone": self._close_microphone(),
         } | self._lending.tasks()
         if self._config.page.enabled:
             tasks["page"] = self._page()
@@ -210,13 +212,14 @@ class Agent:
         """An instrument is about to be tried: the hub and the page are told what it is."""
         self._recorder.instrument(driver.instrument)
         for stream in driver.streams:
-            self._recorder.stream(stream, ())
+            self._recorder.stream(self._listening.placed(stream), ())
         card = card_of(driver.instrument.key, driver.streams)
-        self.board.describe(driver.streams, cards=[card] if card else ())
+        self.board.describe(map(self._listening.placed, driver.streams), cards=[card] if card else ())
         self._signals.add(driver.streams)
 
     def _described(self, stream: Stream, stages: tuple[ChainStage, ...]) -> None:
         """A stream's stages became known: the hub and the page are told what the signal goes through."""
+        stream = self._listening.placed(stream)
         self._recorder.stream(stream, stages)
         self.board.describe([stream], views={stream.name: view_of(stages)})
 
@@ -226,7 +229,7 @@ class Agent:
         for driver in self._instruments.drivers.values():
             writer.instrument(driver.instrument, now)
             for stream in driver.streams:
-                writer.stream(stream, self._signals.stages(stream.name), now)
+                writer.stream(self._listening.placed(stream), self._signals.stages(stream.name), now)
 
     def _take(self, item: Item) -> None:
         """Everything an instrument gives comes through here, in the loop."""
@@ -264,12 +267,13 @@ class Agent:
 
     def _wanted(self, block: SampleBlock) -> bool:
         """Sound is taken only while «Écoute» is on; everything else always."""
-        return self._listening or self._signals.signal(block.stream) is not Signal.SOUND
+        return self._listening.on or self._signals.signal(block.stream) is not Signal.SOUND
 
     def _found(self, shown: Trace | Analysis) -> None:
         self.board.feed(shown)
         if isinstance(shown, Analysis):
             self._recorder.add([shown])
+            self._listening.heard(shown, self._clock.now_ns())
             self._tally.analysed(shown, self._signals.signal(shown.stream).value)
 
     # --- the visit ----------------------------------------------------------------------------------------------
@@ -279,7 +283,7 @@ class Agent:
         kept = self._recorder.kept_visit()
         if kept is not None and self._clock.now_ns() - kept[1] < RESUME_WITHIN_S * 1e9:
             self._machine.on(Event.RESUMED)
-            self._listening = self._config.bag.demo
+            self._listen_in_demo()
             self._recorder.open_visit(kept[0], resumed=True)
         else:
             self._machine.on(Event.STARTED)
@@ -291,14 +295,14 @@ class Agent:
             raise StateError(f"{event.value} is not possible while {self._machine.state.value}")
         for action in actions:
             if action is Action.CLOSE:
-                self._listening = False
+                self._listening.close()
                 await self._recorder.close_visit()
             elif action is Action.OPEN:
                 code, holder = f"{secrets.randbelow(10_000):04d}", self._lending.holder
                 visit = Visit(secrets.token_bytes(16), code, self._clock.now_ns(), holder)
                 self._recorder.open_visit(visit, resumed=False)
                 self._recorder.add(self._instruments.states())  # what each announced before there was a visit
-                self._listening = self._config.bag.demo
+                self._listen_in_demo()
         self._show_visit()
 
     def _handed_over(self) -> None:
@@ -317,16 +321,45 @@ class Agent:
         """*Écoute*: sound is taken only while it is on, and only in a visit."""
         if on and self._machine.state is not State.VISIT:
             raise StateError("sound is taken only during a visit")
-        self._listening = on
-        self.board.listening(on)
+        if on:
+            self._listening.open(self._clock.now_ns())
+        else:
+            self._listening.close()
+        self._show_sound()
 
     async def silence(self, on: bool, /) -> None:
         """«Silence»: the buzzer stays still until somebody wants it back."""
         self._lending.silence(on)
 
+    async def set_site(self, site: str, /) -> None:
+        """Where the bell lies: the hub and the page are told with the stream."""
+        try:
+            self._listening.at(site, self._clock.now_ns())
+        except ValueError as error:
+            raise StateError(str(error)) from error
+        self._show_sound()
+
+    def _listen_in_demo(self) -> None:
+        if self._config.bag.demo:
+            self._listening.open(self._clock.now_ns())
+
+    async def _close_microphone(self) -> None:
+        """An open microphone that hears no body closes."""
+        while True:
+            await asyncio.sleep(MICROPHONE_EVERY_S)
+            if self._listening.due(self._clock.now_ns()):
+                await self.set_listening(False)
+
+    def _show_sound(self) -> None:
+        for driver in self._instruments.drivers.values():
+            for stream in driver.streams:
+                if stream.signal is Signal.SOUND:
+                    self._described(stream, self._signals.stages(stream.name))
+        self.board.listening(self._listening.on, self._listening.site)
+
     def _show_visit(self) -> None:
         self.board.visit(self._recorder.visit, VisitState(self._machine.state.value))
-        self.board.listening(self._listening)
+        self.board.listening(self._listening.on, self._listening.site)
 
     # --- the hub ------------------------------------------------------------------------------------------------
 

@@ -12,12 +12,25 @@ from agent.display.views import card_of, spoken, view_of
 from agent.display.words import Words
 from agent.dsp.chains import Chains
 from agent.errors import WireError
-from agent.model import Analysis, FilePart, Gap, Instrument, InstrumentEvent, Reading, SampleBlock, Stream, Trace, Visit
+from agent.model import (
+    Analysis,
+    FilePart,
+    Gap,
+    Instrument,
+    InstrumentEvent,
+    Reading,
+    SampleBlock,
+    Signal,
+    Stream,
+    Trace,
+    Visit,
+)
 from agent.transport.files import WholeFile
 from agent.transport.messages import VisitBody, VisitStep
 from agent.transport.records import Born, Read, RecordReader
 from hub.page import same_code
 from hub.receiver import Heard
+from hub.treated import Treated
 from hub.visit_files import VisitFiles
 
 log = logging.getLogger(__name__)
@@ -51,6 +64,7 @@ class Room:
         self.files = VisitFiles()
         self.watched = False
         self._now_ns = now_ns
+        self._treated = Treated(self.board.treated)
         self._streams: dict[str, Stream] = {}
         self._epochs: dict[bytes, Epoch] = {}
         self._shift_ns: dict[bytes, int] = {}
@@ -113,6 +127,9 @@ class Room:
             elif isinstance(item, SampleBlock):
                 block = replace(item, t_ns=item.t_ns + shift)
                 self.board.feed(block)  # the doctor hears the sound itself, not its trace
+                stream = self._streams.get(block.stream)
+                if self.watched and stream is not None and stream.signal is Signal.SOUND:
+                    self._treated.push(stream, block)
                 for shown in epoch.chains.push(block):
                     self.board.feed(shown)
             elif isinstance(item, FilePart):

@@ -28,7 +28,7 @@ from agent.display.sound import Sound
 from agent.display.sweeps import Piece, Sweep
 from agent.display.vitals import vitals
 from agent.display.words import Words, number
-from agent.model import Analysis, Gap, InstrumentEvent, Reading, SampleBlock, Signal, Stream, Trace, Visit
+from agent.model import Analysis, Floats, Gap, InstrumentEvent, Reading, SampleBlock, Signal, Stream, Trace, Visit
 
 __all__ = [
     "START",
@@ -155,8 +155,6 @@ class Board:
                 sweep = self._sweeps.get(item.stream)
                 if sweep is not None and (piece := sweep.push(item, self._t0_ns)) is not None:
                     self._keep(piece, now)
-                    if sweep.stream.signal is Signal.SOUND:
-                        self.sounds["treated"].push((item.t_ns - self._t0_ns) / 1e9, item.fs_hz, item.values)
                 self._picture.saw(item.stream, item.t_ns + int(item.values.shape[0] / item.fs_hz * 1e9))
             case SampleBlock():
                 sweep = self._sweeps.get(item.stream)
@@ -198,9 +196,13 @@ class Board:
         """Show what is left in the bag's battery: time when known, else per cent."""
         self._picture.battery = (minutes, percent)
 
-    def listening(self, on: bool) -> None:
-        """Show whether the microphone is open."""
-        self._picture.listening = on
+    def listening(self, on: bool, site: str | None = None) -> None:
+        """Show whether the microphone is open, and where the bell is said to lie."""
+        self._picture.listening, self._picture.site = on, site
+
+    def treated(self, t_ns: int, fs_hz: float, values: Floats) -> None:
+        """Take sound that a denoiser has been through, for those who ask to hear it so."""
+        self.sounds["treated"].push((t_ns - self._t0_ns) / 1e9, fs_hz, values)
 
     def identify(self) -> None:
         """Somebody asks which bag this is: say it for a while."""

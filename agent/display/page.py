@@ -30,6 +30,9 @@ class Actions(Protocol):
     async def set_listening(self, on: bool, /) -> None:
         """Open or close the microphone."""
 
+    async def set_site(self, site: str, /) -> None:
+        """Say where the stethoscope's bell lies."""
+
     async def silence(self, on: bool, /) -> None:
         """Keep the buzzer still, or let it sound again."""
 
@@ -107,6 +110,10 @@ def nurse_app(board: "Board", actions: Actions, live: "Live", desk: DeskKeys | N
         wanted = await web.json_body(request, {"on": bool})
         return await done(actions.set_listening(wanted["on"]))
 
+    async def site(request: Request) -> Response:
+        wanted = await web.json_body(request, {"site": str})
+        return await done(actions.set_site(wanted["site"]))
+
     async def silence(request: Request) -> Response:
         wanted = await web.json_body(request, {"on": bool})
         return await done(actions.silence(wanted["on"]))
@@ -135,6 +142,7 @@ def nurse_app(board: "Board", actions: Actions, live: "Live", desk: DeskKeys | N
             Route("/visit/new", new_visit, methods=["POST"]),
             Route("/visit/end", end_visit, methods=["POST"]),
             Route("/listen", listen, methods=["POST"]),
+            Route("/site", site, methods=["POST"]),
             Route("/silence", silence, methods=["POST"]),
             *(desk_routes(desk) if desk is not None else ()),
         ]

@@ -137,6 +137,7 @@ class Picture:
     link: Link = field(default_factory=Link)
     battery: tuple[int | None, int | None] = (None, None)
     listening: bool = False
+    site: str | None = None
     described: dict[str, Stream] = field(default_factory=dict)
     visit_id: bytes | None = None
     visit_state: str = "idle"

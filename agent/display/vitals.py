@@ -101,6 +101,7 @@ def vitals(scene: Scene) -> dict[str, Any]:
         },
         "sound": {
             "listening": scene.listening,
+            "site": picture.site,
             "empty": words("sweep.no_instrument" if scene.listening else "sound.closed"),
         },
     }

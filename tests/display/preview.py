@@ -131,6 +131,7 @@ class Patient:
             self.board.feed(Trace(stream.name, first, t_ns, stream.fs_hz, values))
             if stream.signal is Signal.SOUND:
                 self.board.feed(SampleBlock(stream.name, first, t_ns, np.rint(values / stream.gain).astype(np.int32)))
+                self.board.treated(t_ns, stream.fs_hz, 0.5 * values)
             self.index[stream.name] = last
         heart = Rate(None, NoValue.NO_BEATS) if self.asystole else Rate(72.0)
         self.board.feed(Analysis("ecg", now, rate=heart, quality=(Quality(0, 0.95),)))
@@ -171,6 +172,10 @@ class Gestures:
     async def end_visit(self) -> None:
         self.done.append("end")
         self.board.visit(None, "idle")
+
+    async def set_site(self, site: str, /) -> None:
+        self.done.append(f"at {site}")
+        self.board.listening(True, site)
 
     async def set_listening(self, on: bool, /) -> None:
         self.done.append(f"listen {on}")

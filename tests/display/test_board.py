@@ -366,7 +366,7 @@ def test_a_stethoscope_at_rest_is_well():
 
 def test_from_afar_the_microphone_is_open_while_its_sound_comes_in():
     desk = Desk(remote=True).described()
-    assert desk.vitals["sound"] == {"listening": False, "empty": "Écoute arrêtée"}
+    assert desk.vitals["sound"] == {"listening": False, "site": None, "empty": "Écoute arrêtée"}
     desk.samples(SOUND)
     assert desk.vitals["sound"]["listening"]
     assert not desk.after(5).vitals["sound"]["listening"]

@@ -78,10 +78,12 @@ def test_gestures_reach_the_bag(nurse):
     done.clear()
     assert post(nurse.url, "/visit/new", {}) == (200, b'{"ok":true}')
     assert post(nurse.url, "/listen", {"on": True})[0] == 200
+    assert post(nurse.url, "/site", {"site": "mitral"})[0] == 200
+    assert post(nurse.url, "/site", {"site": 3})[0] == 400
     assert post(nurse.url, "/listen", {"on": False})[0] == 200
     assert post(nurse.url, "/visit/end", {})[0] == 200
     assert post(nurse.url, "/silence", {"on": True})[0] == 200
-    assert done == ["new", "listen True", "listen False", "end", "silence True"]
+    assert done == ["new", "listen True", "at mitral", "listen False", "end", "silence True"]
 
 
 class Keys:

@@ -10,6 +10,7 @@ const words = document.body.dataset;
 const begin = document.getElementById("begin");
 const end = document.getElementById("end");
 const listen = document.getElementById("listen");
+const site = document.getElementById("site");
 const outside = document.getElementById("outside");
 let listening = false;
 
@@ -53,11 +54,17 @@ new View({
       listen.dataset.known = "1";
       listen.setAttribute("aria-pressed", String(listening));
       listen.replaceChildren(icon(listening ? "stop" : "mic"), listening ? words.listenOff : words.listenOn);
+      site.parentElement.hidden = !listening;
     }
+    if (document.activeElement !== site) site.value = message.sound.site ?? "";
   },
 });
 
 begin.onclick = () => ask("/visit/new", {}, begin);
+site.onchange = () => {
+  if (site.value) ask("/site", { site: site.value }, site);
+  site.blur();
+};
 listen.onclick = () => ask("/listen", { on: !listening }, listen);
 
 // Terminer: held for 2 s, because gloves double-tap. Space and Enter may be held too. An assistive tool, which can
