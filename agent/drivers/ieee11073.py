@@ -1,8 +1,8 @@
 # Ref: IEEE 11073-20601-2014, annex F.7 (FLOAT-Type) and F.8 (SFLOAT-Type); ISO/IEEE 11073-10101 names.
 """The decimal floats of health devices: exact mantissa and exponent, specials by name."""
 
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class Special(Enum):
@@ -15,8 +15,7 @@ class Special(Enum):
     RESERVED = "reserved"
 
 
-@dataclass(frozen=True, slots=True)
-class Decimal11073:
+class Decimal11073(NamedTuple):
     """Exactly `mantissa * 10**exponent`."""
 
     mantissa: int

@@ -9,6 +9,9 @@ from agent.model import Kind, NoValue, ReadingQuality, Stream
 
 LONGEST = 256
 FIELD = re.compile(rb"\b(SPO2|BPM|PI|EXC)=([0-9A-Fa-f.-]+)")
+NUMBER = re.compile(rb"(\d{1,4})(?:\.(\d{1,3}))?")
+EXCEPTION_BITS = re.compile(rb"[0-9A-Fa-f]{1,8}")
+NUMBERS = ((Kind.SPO2, b"SPO2"), (Kind.PULSE_RATE, b"BPM"), (Kind.PERFUSION_INDEX, b"PI"))
 EXCEPTIONS = {
     0: "no_sensor",
     1: "defective_sensor",
@@ -33,6 +36,7 @@ class MasimoDecoder:
         self._readings = Readings(instrument, self.counters)
         self._line = bytearray()
         self._too_long = False
+        self._exceptions = b"", *meaning(b"")
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -68,37 +72,46 @@ class MasimoDecoder:
             self._line += piece
 
     def _numbers(self, line: bytes, t_ns: int) -> list[Item]:
-        fields = {name.decode(): text.decode() for name, text in FIELD.findall(line)}
-        if not {"SPO2", "BPM"} <= fields.keys():
+        fields = dict(FIELD.findall(line))
+        if b"SPO2" not in fields or b"BPM" not in fields:
             self.counters.damaged += 1
             self.counters.skipped_bytes += len(line)
             return []
         self.counters.frames += 1
-        bits = int(fields["EXC"], 16) if re.fullmatch(r"[0-9A-Fa-f]{1,8}", fields.get("EXC", "")) else 0
-        words = tuple(word for bit, word in EXCEPTIONS.items() if bits >> bit & 1 and word not in QUIET)
-        reason = (
-            NoValue.PROBE_OFF
-            if PROBE_OFF & set(words)
-            else NoValue.STARTING
-            if "pulse_search" in words
-            else NoValue.AMBIENT_LIGHT
-            if "ambient_light" in words
-            else NoValue.INSTRUMENT
-        )
-        doubtful = {"interference", "low_signal_iq", "low_perfusion"} & set(words)
-        quality = ReadingQuality.QUESTIONABLE if doubtful else ReadingQuality.GOOD
+        exceptions = fields.get(b"EXC", b"")
+        if exceptions != self._exceptions[0]:
+            self._exceptions = exceptions, *meaning(exceptions)
+        _, words, reason, quality = self._exceptions
         items: list[Item] = []
-        for kind, name in ((Kind.SPO2, "SPO2"), (Kind.PULSE_RATE, "BPM"), (Kind.PERFUSION_INDEX, "PI")):
+        for kind, name in NUMBERS:
             text = fields.get(name)
             if text is None:
                 continue
-            if not re.fullmatch(r"\d{1,4}(\.\d{1,3})?", text):
+            found = NUMBER.fullmatch(text)
+            if found is None:
                 items.append(self._readings.missing(kind, t_ns, reason, site="doigt", flags=words))
                 continue
-            number, _, decimals = text.partition(".")
+            number, decimals = found.groups(b"")
             items.append(
                 self._readings.value(
                     kind, t_ns, int(number + decimals), -len(decimals), quality=quality, site="doigt", flags=words
                 )
             )
         return items
+
+
+def meaning(exceptions: bytes) -> tuple[tuple[str, ...], NoValue, ReadingQuality]:
+    """What the bits of EXC (hex) say: words, why there would be no value, and what a value is worth."""
+    bits = int(exceptions, 16) if EXCEPTION_BITS.fullmatch(exceptions) else 0
+    words = tuple(word for bit, word in EXCEPTIONS.items() if bits >> bit & 1 and word not in QUIET)
+    reason = (
+        NoValue.PROBE_OFF
+        if PROBE_OFF & set(words)
+        else NoValue.STARTING
+        if "pulse_search" in words
+        else NoValue.AMBIENT_LIGHT
+        if "ambient_light" in words
+        else NoValue.INSTRUMENT
+    )
+    doubtful = {"interference", "low_signal_iq", "low_perfusion"} & set(words)
+    return words, reason, ReadingQuality.QUESTIONABLE if doubtful else ReadingQuality.GOOD

@@ -157,8 +157,10 @@ class Track:
         if lost and not self.counted:
             items += self.skip(lost, GapReason.OVERRUN)
         t0_ns = self._clock.time_ns(self.index)
-        columns = np.ascontiguousarray(samples.reshape(n, -1).T)
-        for stream, column in zip(self.streams, columns, strict=True):
-            items.append(SampleBlock(stream.name, self.index, t0_ns, column))
+        if samples.ndim == 1:
+            items.append(SampleBlock(self.streams[0].name, self.index, t0_ns, samples))
+        else:
+            for stream, column in zip(self.streams, np.ascontiguousarray(samples.T), strict=True):
+                items.append(SampleBlock(stream.name, self.index, t0_ns, column))
         self.index += n
         return items

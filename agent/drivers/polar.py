@@ -67,7 +67,7 @@ class PolarDecoder:
             self.counters.skipped_bytes += len(data)
             return []
         self.counters.frames += 1
-        samples = signed24(body)
+        samples = signed24(data, HEADER)
         own_ns = int.from_bytes(data[1:9], "little")
         items: list[Item] = []
         if self._last_ns is None:
@@ -90,8 +90,10 @@ class PolarDecoder:
         return [InstrumentEvent(self._instrument, t_ns, what="refused", detail=data.hex())] if refused else []
 
 
-def signed24(data: bytes) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    """Little-endian 24-bit numbers as int32."""
-    wide = np.zeros((len(data) // SAMPLE, 4), np.uint8)
-    wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, SAMPLE)
-    return wide.view("<i4").ravel() >> 8
+def signed24(data: bytes, start: int) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
+    """The little-endian 24-bit numbers from byte `start` (1 or later) to the end, as int32.
+
+    Each is read as the top of a 32-bit number whose lowest byte is its neighbour's, which the shift drops.
+    """
+    n = (len(data) - start) // SAMPLE
+    return np.ndarray((n,), "<i4", data, start - 1, (SAMPLE,)) >> 8

@@ -38,6 +38,8 @@ PLAUSIBLE = {
 # No measurement gives these: some firmware's sign for "none" (127, 255, 511, 0) that its protocol does not name.
 POSSIBLE = {Kind.SPO2: (1.0, 100.0), Kind.PULSE_RATE: (1.0, 350.0), Kind.HEART_RATE: (1.0, 350.0)}
 
+_FACTS = {kind: (UNIT[kind], *PLAUSIBLE[kind]) for kind in UNIT}
+
 
 class Readings:
     """Makes one instrument's readings; a value outside its plausible range is marked, counted and kept.
@@ -71,12 +73,12 @@ class Readings:
             return self.missing(
                 kind, t_ns, NoValue.INSTRUMENT, site=site, instrument_time=instrument_time, group=group, flags=flags
             )
-        low, high = PLAUSIBLE[kind]
+        unit, low, high = _FACTS[kind]
         if not low <= number <= high:
             self._counters.implausible += 1
             quality = ReadingQuality.IMPLAUSIBLE
         return Reading(
-            self._instrument, kind, UNIT[kind], t_ns, value, exponent, quality,
+            self._instrument, kind, unit, t_ns, value, exponent, quality,
             site=site, instrument_time=instrument_time, group=group, flags=flags,
         )  # fmt: skip
 

@@ -105,4 +105,4 @@ def test_random_values_never_raise(data):
 
 @given(st.lists(st.integers(-(2**23), 2**23 - 1), max_size=50))
 def test_signed_24_bit(values):
-    assert signed24(b"".join(v.to_bytes(3, "little", signed=True) for v in values)).tolist() == values
+    assert signed24(b"\xff" + b"".join(v.to_bytes(3, "little", signed=True) for v in values), 1).tolist() == values
