@@ -134,7 +134,7 @@ def _status(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(status, ensure_ascii=False))
         return 0
-    for name in ("bag", "visit", "code", "connected", "unreceipted", "disk_error", "rss_mib"):
+    for name in ("bag", "visit", "code", "connected", "unreceipted", "disk_error", "custody", "self_test", "rss_mib"):
         print(f"{name:12} {status[name]}")
     for key, part in status["instruments"].items():
         print(f"{key:16} {part['state']:11} failures {part['failures']}  {part['last_error']}")

@@ -91,8 +91,8 @@ def system_anchor(clock: Clock, *, floor_us: int, synchronised: Path = SYNCHRONI
 class Timekeeper:
     """UTC as this boot knows it: the floor, the system's clock, and what the hub said.
 
-    The floor rises with what NTP or the hub vouched for, in the next boot too (the recorder keeps it as `kept_us`).
-    Only the hub itself may take it back, down to `floor_us`, when an earlier word of its was wrong.
+    The floor rises with what NTP, the hub or a signed card vouched for, in the next boot too (the recorder keeps it as
+    `kept_us`). Only the hub itself may take it back, down to `floor_us`, when an earlier word of its was wrong.
     """
 
     def __init__(self, clock: Clock, *, floor_us: int, kept_us: int = 0, synchronised: Path = SYNCHRONISED) -> None:
@@ -109,6 +109,10 @@ class Timekeeper:
         self._hub = anchor
         self.floor_us = max(self._least_us, anchor.utc_us - anchor.uncertainty_us)
         return True
+
+    def at_least(self, utc_us: int) -> None:
+        """It is no earlier than this: the authority has signed something then."""
+        self.floor_us = max(self.floor_us, utc_us)
 
     def best(self) -> Anchor:
         """UTC now from the best source there is."""

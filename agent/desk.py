@@ -216,6 +216,10 @@ class Desk:
         now_s, margin_s = anchor.utc_us // 1_000_000, 1
         return Utc(now_s - margin_s, now_s + margin_s)
 
+    def no_earlier_than(self, utc_s: int) -> None:
+        """Raise the clock's floor, in the next boot too."""
+        self._sources.time.at_least(utc_s * 1_000_000)
+
     def due_s(self, utc_s: int) -> int:
         """The next time it is the hour of return here."""
         now = _local(utc_s)

@@ -48,6 +48,9 @@ class Bag(Protocol):
     def utc(self) -> Utc:
         """Between which UTC seconds now lies."""
 
+    def no_earlier_than(self, utc_s: int) -> None:
+        """A signed card or list says that it is at least this late (UTC seconds)."""
+
     def due_s(self, utc_s: int) -> int:
         """When a bag handed over at `utc_s` is due back (UTC seconds)."""
 
@@ -161,7 +164,7 @@ class Loan:
         if not badges.newer(self.revoked, offered):
             return False
         self.revoked = offered
-        self.floor_s = max(self.floor_s, offered.issued_s)
+        self._learn(offered.issued_s)
         return True
 
     # --- gestures ------------------------------------------------------------------------------------------------
@@ -180,7 +183,7 @@ class Loan:
                 seen = badges.verify(text, self._keys, self._utc(), self.revoked)
             except BadgeError as error:
                 return await self._refuse(error.reason.value, error.badge_id or b"")
-            self.floor_s = max(self.floor_s, seen.badge.issued_s)
+            self._learn(seen.badge.issued_s)
             event = custody.SHEET.get(seen.badge.label) if seen.badge.role is Role.SHEET else _GESTURES[seen.badge.role]
             known = {part.tag for part in self._parts}
             if event is None or (event is Event.PART and seen.badge.label not in known):
@@ -376,6 +379,12 @@ class Loan:
                 return (detail,)
             case _:
                 return flags
+
+    def _learn(self, issued_s: int) -> None:
+        """The authority's clock had reached this: the floor of ours, here and for whoever dates records."""
+        if issued_s > self.floor_s:
+            self.floor_s = issued_s
+            self._bag.no_earlier_than(issued_s)
 
     def _utc(self) -> Utc:
         utc = self._bag.utc()

@@ -22,13 +22,13 @@ class SelfTest:
 
     state_dir: Path
     time: Timekeeper
+    cap_bytes: int
     essential: Mapping[str, bool]
     connected: Callable[[], bool]
     unsent_bytes: Callable[[], int]
     disk_error: Callable[[], str]
     states: Callable[[], Mapping[str, InstrumentState]]
     low_batteries: Callable[[], Iterable[str]]
-    cap_bytes: int = 2 << 30
 
     def now(self) -> Readiness:
         """Every finding, now: a few reads of /sys, under a millisecond."""

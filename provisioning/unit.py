@@ -38,8 +38,10 @@ def bring_up(place: Place, *, start: bool, say: Callable[[str], None]) -> int:
     deadline = time.monotonic() + RECEIPT_WITHIN_S
     while time.monotonic() < deadline:
         try:
-            if ask(control, {"do": "status"})["records_receipted"]:
+            status = ask(control, {"do": "status"})
+            if status["records_receipted"]:
                 say("  first sealed record receipted by the hub")
+                say(f"  self-test: {status['self_test']}")
                 return 0
         except BesaceError:
             pass

@@ -89,6 +89,14 @@ class TestTimekeeper:
         (tmp_path / "synchronized").touch()
         assert keeper.best().source is Source.NTP
 
+    def test_a_signed_card_raises_the_floor_and_the_hub_knows_better(self, tmp_path):
+        clock, keeper = self.keeper(tmp_path)
+        keeper.at_least(self.NOW_US)
+        keeper.at_least(self.FLOOR_US)  # an older card says nothing new
+        assert keeper.best().utc_us == self.NOW_US
+        keeper.hear(self.hub(clock, self.NOW_US - 3600 * NS // 1000))
+        assert keeper.floor_us < self.NOW_US
+
     def test_the_floor_rises_and_only_the_hub_takes_it_back(self, tmp_path):
         clock, keeper = self.keeper(tmp_path)
         keeper.hear(self.hub(clock))

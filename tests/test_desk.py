@@ -197,6 +197,14 @@ def test_each_answer_has_a_tone():
     assert TONES.keys() == set(Say)
 
 
+def test_a_believed_card_raises_the_clock_s_floor(tmp_path):
+    async def story():
+        bag = await DeskBag(tmp_path, demo=False).lent()
+        assert bag.time.floor_us >= (T0 - 3600) * 1_000_000
+
+    asyncio.run(story())
+
+
 def test_an_unsynchronised_clock_is_only_a_floor(tmp_path):
     utc = DeskBag(tmp_path, demo=False).desk.utc()
     synchronised = Path("/run/systemd/timesync/synchronized").exists()

@@ -321,7 +321,7 @@ def test_without_a_clock_everything_works_and_is_flagged():
         act = desk.acts()[-1]
         assert (act.utc_s, act.due_s) == (None, None)
         assert "undated:" in act.details
-        assert desk.loan.floor_s == T0 - 3600  # a believed card's date is a floor
+        assert desk.bag.floor_s == desk.loan.floor_s == T0 - 3600  # a believed card's date is a floor
 
     run(story)
 

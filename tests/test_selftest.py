@@ -15,7 +15,8 @@ from agent.selftest import SelfTest
 
 def make_test(folder, **changes):
     usual = SelfTest(
-        state_dir=folder, time=Timekeeper(HandClock(), floor_us=IDENTITY.not_before_us), essential={"cuff": True},
+        state_dir=folder, cap_bytes=1 << 30,
+        time=Timekeeper(HandClock(), floor_us=IDENTITY.not_before_us), essential={"cuff": True},
         connected=lambda: True, unsent_bytes=lambda: 0, disk_error=lambda: "",
         states=lambda: {"cuff": InstrumentState.READY}, low_batteries=lambda: {"cuff"},
     )  # fmt: skip

@@ -86,6 +86,9 @@ class FakeBag:
         now = T0 + int(self.t_s) - 1000
         return Utc(now, now + 1) if self.anchored else Utc(T0 - 7200)
 
+    def no_earlier_than(self, utc_s):
+        self.floor_s = utc_s
+
     def due_s(self, utc_s):
         return utc_s // 86400 * 86400 + 18 * 3600  # 19:00 in a French winter
 
@@ -188,9 +191,9 @@ class DeskBag:
         self.waiting, self.left_min = 0, None
         self.epochs, self.told, self.seen, self.serials = [], [], {}, {}
         self.disk_error, self.states, self.weak = "", {"oximeter": InstrumentState.MEASURING}, set()
-        time = Timekeeper(self.clock, floor_us=IDENTITY.not_before_us)
+        time = self.time = Timekeeper(self.clock, floor_us=IDENTITY.not_before_us)
         test = SelfTest(
-            state_dir=folder, time=time,
+            state_dir=folder, time=time, cap_bytes=1 << 30,
             essential={part.instrument: part.essential for part in PARTS if part.instrument},
             connected=lambda: True, unsent_bytes=lambda: 0, disk_error=lambda: self.disk_error,
             states=lambda: self.states, low_batteries=lambda: self.weak,
