@@ -4,6 +4,7 @@ import re
 import tomllib
 import types
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -106,6 +107,16 @@ class PartConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsumableConfig:
+    """Something that is used up: its name, how many there should be at least, the last day of its lot (2027-03-31)."""
+
+    tag: str
+    name: str
+    least: int = 1
+    until: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The whole file."""
 
@@ -118,6 +129,7 @@ class Config:
     loan: LoanConfig = field(default_factory=LoanConfig)
     instrument: tuple[InstrumentConfig, ...] = ()
     part: tuple[PartConfig, ...] = ()
+    consumable: tuple[ConsumableConfig, ...] = ()
 
 
 _WORDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}
@@ -162,6 +174,13 @@ def _table(kind: Any, table: object, where: str, faults: list[str]) -> object:
     return kind(**values)
 
 
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
+
+
 def _sense(config: Config) -> list[str]:
     """What types cannot say."""
     faults = []
@@ -183,9 +202,14 @@ def _sense(config: Config) -> list[str]:
     pins = [getattr(config.lights, name) for name in LightsConfig.__slots__ if name != "enabled"]
     if len(set(pins)) < len(pins) or not all(0 <= pin <= 27 for pin in pins):
         faults.append("lights: must be five different pins, 0 to 27")
-    tags = [part.tag for part in config.part]
+    tags = [part.tag for part in config.part] + [supply.tag for supply in config.consumable]
     faults.extend(f"part: {tag!r} is listed twice" for tag in sorted({t for t in tags if tags.count(t) > 1}))
     faults.extend(f"part: {tag!r} must have 1 to 12 characters" for tag in tags if not 0 < len(tag) <= 12)
+    for supply in config.consumable:
+        if not 0 <= supply.least <= 999:
+            faults.append(f"consumable {supply.tag!r}: least is {supply.least}, must be 0 to 999")
+        if supply.until and not _is_day(supply.until):
+            faults.append(f"consumable {supply.tag!r}: until is {supply.until!r}, must be a day such as 2027-03-31")
     keys = [instrument.key for instrument in config.instrument]
     faults.extend(f"instrument: {key!r} is listed twice" for key in sorted({k for k in keys if keys.count(k) > 1}))
     return faults

@@ -18,10 +18,20 @@ from agent import badges, custody, health, inventory, ledger
 from agent.badges import BadgeError, Revoked, Utc
 from agent.clock import VOUCHED, Clock, Timekeeper
 from agent.custody import Action, Event, Say, State
-from agent.display.desk import KEYS, NIGHTS, TONES, condition_rows, desk_words, inventory_rows, standing, tell
+from agent.display.desk import (
+    KEYS,
+    NIGHTS,
+    TONES,
+    condition_rows,
+    desk_words,
+    inventory_rows,
+    standing,
+    supply_rows,
+    tell,
+)
 from agent.errors import ProvisioningError, StateError
 from agent.holding import SERIAL
-from agent.inventory import Part
+from agent.inventory import Part, Supply
 from agent.loan import Loan, Said
 from agent.selftest import SelfTest
 from agent.transport.identity import Identity
@@ -33,6 +43,7 @@ CARDS, REVOKED = "cards.pem", "revoked.cose"
 LIST_EVERY_TICKS = 60
 ANSWER_S = 20.0
 LONGEST_DETAIL = 64
+MOST_OF_ONE = 999
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,7 @@ class Terms:
 
     bag: str
     parts: Sequence[Part] = ()
+    supplies: Sequence[Supply] = ()
     due: str = "19:00"
     demo: bool = False
 
@@ -81,11 +93,12 @@ class Desk:
         self._words = desk_words()
         self._names = {part.instrument: part.name for part in terms.parts if part.instrument}
         self._names |= {part.tag: part.name for part in terms.parts}
+        self._names |= {supply.tag: supply.name for supply in terms.supplies}
         self.sentence = ""
         self._told: tuple[int, Said | None] = (-(10**18), None)
         self.loan = Loan(
             bag=self, identity=identity, boot_id=clock.boot_id, entries=entries, keys=self._keys,
-            revoked=self._read_list(), parts=terms.parts,
+            revoked=self._read_list(), parts=terms.parts, supplies=terms.supplies,
         )  # fmt: skip
 
     async def run(self) -> None:
@@ -131,6 +144,7 @@ class Desk:
             "keys": [event.value for event in KEYS.get(loan.state, (Event.PROBLEM,))],
             "parts": inventory_rows(count, seen_s, self._words, now_s=now_s, local=_local) if count else [],
             "condition": condition_rows(count, self._words) if count else [],
+            "supplies": supply_rows(count, self._words, _day(now_s)) if count else [],
             "nights": [self._night(nights) for nights in range(1, NIGHTS + 1)],
             "problems": [{"which": part.tag, "text": part.name} for part in self._terms.parts]
             + [{"which": inventory.BAG, "text": self._words("desk_key.whole_bag")}],
@@ -170,6 +184,12 @@ class Desk:
         if not 1 <= nights <= NIGHTS:
             raise StateError(f"a bag is kept for 1 to {NIGHTS} nights")
         await self._press(Event.KEEP, due_s=self.keep_until_s(nights))
+
+    async def have(self, which: str, number: int, /) -> None:
+        """So many of a consumable are in the bag; StateError for one that this bag does not have."""
+        if which not in {supply.tag for supply in self._terms.supplies} or not 0 <= number <= MOST_OF_ONE:
+            raise StateError("no such consumable, or no such number of it")
+        await self._press(Event.CONSUMABLES, f"{which}={number}")
 
     async def problem(self, which: str, /) -> None:
         """«Signaler un problème»: with a part, or with the bag; its instrument's serial number is kept with it."""
@@ -265,6 +285,10 @@ def _card_keys(path: Path) -> list[Ed25519PublicKey]:
         return badges.read_keys(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ProvisioningError(f"no keys of cards in {path}: {error}\nNext: besace-provision enrol again") from None
+
+
+def _day(utc_s: int | None) -> str | None:
+    return _local(utc_s).date().isoformat() if utc_s is not None else None
 
 
 def _local(utc_s: int) -> datetime:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from agent.custody import Event
+
 SEEN_WITHIN_S = 60.0
 BAG = "sac"  # what is broken when no part is named
 
@@ -20,6 +22,23 @@ class Part:
     name: str
     essential: bool
     instrument: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """Something that is used up: how many there should be at least, and the last day of the lot (ISO), or "".
+
+    `tag` as a part's; the technician writes a new lot's day into the configuration.
+    """
+
+    tag: str
+    name: str
+    least: int = 1
+    until: str = ""
+
+    def expired(self, day: str | None) -> bool:
+        """Whether the lot's last day is over; unknown without a clock."""
+        return day is not None and bool(self.until) and day > self.until
 
 
 class Sight(Enum):
@@ -41,6 +60,8 @@ class Count:
     disinfected: bool = False
     consumables: bool = False
     naming_broken: bool = False
+    supplies: tuple[Supply, ...] = ()
+    stock: tuple[tuple[str, int], ...] = ()
 
     @property
     def to_count(self) -> tuple[Part, ...]:
@@ -51,6 +72,25 @@ class Count:
     def settled(self) -> bool:
         """Whether every part is accounted for and the bag is disinfected: the return is complete."""
         return not self.to_count and self.disinfected
+
+    def after(self, event: Event, label: str, detail: str) -> "Count":
+        """The count after a gesture: `label` of the card, or `detail` of the key (a stock, `ELEC=12`)."""
+        match event:
+            case Event.PART:
+                return self.part(label) if label else self
+            case Event.ALL_THERE:
+                return self.all_there()
+            case Event.INCOMPLETE:
+                return self.incomplete()
+            case Event.DISINFECTED:
+                return self.disinfect()
+            case Event.BROKEN:
+                return self.break_one()
+            case Event.CONSUMABLES:
+                tag, counted, number = detail.partition("=")
+                return self.have(tag, int(number)) if counted else self.refill()
+            case _:
+                return self
 
     def part(self, tag: str) -> "Count":
         """A part's label was scanned: it is there, and broken when «cassé» came just before."""
@@ -84,7 +124,15 @@ class Count:
         """«Consommables»: electrodes, specula or strips are to be refilled."""
         return replace(self, consumables=True)
 
-    def details(self, quarantined: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    def have(self, tag: str, number: int) -> "Count":
+        """So many of a supply are in the bag."""
+        return replace(self, stock=tuple(sorted({**dict(self.stock), tag: number}.items())))
+
+    def low(self, supply: Supply) -> bool:
+        """Whether a supply was counted and is too few."""
+        return dict(self.stock).get(supply.tag, supply.least) < supply.least
+
+    def details(self, quarantined: frozenset[str] = frozenset(), day: str | None = None) -> tuple[str, ...]:
         """What the receipt says, as `kind:which`: missing, broken and quarantined parts, `soiled`, then mere notes.
 
         What was never settled is missing: the card was scanned again to end the return as it was.
@@ -97,12 +145,15 @@ class Count:
             *(() if self.disinfected else ("soiled:",)),
             *(f"without:{p.tag}" for p in gone if not p.essential),
             *(("consumables:",) if self.consumables else ()),
+            *(f"stock:{tag}={number}" for tag, number in self.stock),
+            *(f"low:{supply.tag}" for supply in self.supplies if self.low(supply)),
+            *(f"expired:{supply.tag}" for supply in self.supplies if supply.expired(day)),
         )
 
 
-def begin(parts: Iterable[Part], seen_s: Mapping[str, float]) -> Count:
+def begin(parts: Iterable[Part], seen_s: Mapping[str, float], supplies: Iterable[Supply] = ()) -> Count:
     """Start counting: what spoke within the last minute (`seen_s`: seconds ago, by instrument key) is there."""
-    return Count(tuple(parts)).see(seen_s)
+    return Count(tuple(parts), supplies=tuple(supplies)).see(seen_s)
 
 
 def sight(part: Part, seen_s: Mapping[str, float]) -> Sight:

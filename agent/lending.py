@@ -84,10 +84,11 @@ class Lending:
         if not (keys / CARDS).exists():
             return None
         from agent.desk import Desk, Sources, Terms  # noqa: PLC0415 - only a bag with a desk pays for it
-        from agent.inventory import Part  # noqa: PLC0415
+        from agent.inventory import Part, Supply  # noqa: PLC0415
 
         bag = self._config.bag
         parts = tuple(Part(p.tag, p.name, p.essential, p.instrument or None) for p in self._config.part)
+        supplies = tuple(Supply(c.tag, c.name, c.least, c.until) for c in self._config.consumable)
         sources = Sources(
             in_visit=lambda: self._recorder.visit is not None,
             unreceipted=self._delivery.unreceipted,
@@ -101,7 +102,7 @@ class Lending:
         )
         return Desk(
             sources=sources,
-            terms=Terms(bag.name, parts, self._config.loan.due, demo=bag.demo),
+            terms=Terms(bag.name, parts, supplies, self._config.loan.due, demo=bag.demo),
             test=self._test,
             clock=self._clock,
             identity=self._identity,

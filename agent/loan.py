@@ -9,17 +9,19 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from agent import badges, custody, holding, inventory, ledger
+from agent import badges, custody, holding, inventory, ledger, receipt
 from agent.badges import Badge, BadgeError, Revoked, Role, Utc
 from agent.custody import Action, Event, Facts, Say, State, What
-from agent.health import Level, Readiness, Why
+from agent.health import Readiness
 from agent.holding import Act, Custody
-from agent.inventory import Count, Part
+from agent.inventory import Count, Part, Supply
+from agent.receipt import Moment
 from agent.transport.identity import Identity
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,6 @@ WRITE_S = 5.0
 TEST_EVERY_S = 60.0
 REMIND_EVERY_S = 1800.0
 CHARGER_S = 1800.0
-MOST_DETAILS = 64
 REFUSALS_AN_HOUR = 60
 NS = 1_000_000_000
 _GESTURES = {
@@ -123,6 +124,7 @@ class Loan:
         keys: Mapping[bytes, Ed25519PublicKey],
         revoked: Revoked | None,
         parts: Sequence[Part],
+        supplies: Sequence[Supply] = (),
     ) -> None:
         read = [ledger.read(data) for data in entries]
         self.custody = holding.replay(entry.act for entry in read)
@@ -133,7 +135,7 @@ class Loan:
         self._boot_id = boot_id
         self._keys = keys
         self.revoked = revoked
-        self._parts = tuple(parts)
+        self._parts, self._supplies = tuple(parts), tuple(supplies)
         self._talk = _Talk(self.custody.state, bag.now_ns())
         self._last = _Last()
         self._writing: asyncio.Future[Said] | None = None
@@ -188,7 +190,7 @@ class Loan:
             known = {part.tag for part in self._parts}
             if event is None or (event is Event.PART and seen.badge.label not in known):
                 return await self._refuse("unknown", seen.badge.id)
-            return await self._happen(event, seen.badge, undated=seen.undated)
+            return await self._happen(event, seen.badge, undated="undated:" if seen.undated else "")
 
     async def press(self, event: Event, detail: str = "", *, due_s: int | None = None) -> Said:
         """A button on the page or a command: ALL_THERE, KEEP with a date, PROBLEM with part and serial, RETIRE.
@@ -257,17 +259,19 @@ class Loan:
         *,
         detail: str = "",
         badge_id: bytes = b"",
-        undated: bool = False,
+        undated: str = "",
         due_s: int | None = None,
     ) -> Said:
         if self._writing is not None and not self._writing.done():
             return self._said(Say.NOT_RECORDED)
-        count = _counted(self._talk.count, event, badge)
+        count = self._talk.count
+        if count is not None:
+            count = count.after(event, badge.label if badge else "", detail)
         readiness = self._bag.readiness()
         row = custody.find(self.state, event, self._facts(badge, count, readiness))
         if row is None:
             return self._said(Say.NOTHING)
-        findings = _findings(readiness)
+        findings = receipt.findings(readiness)
         who = badge.id if badge else badge_id
         if row.record is None:
             return await self._move(row, badge, count, detail, findings)
@@ -279,7 +283,7 @@ class Loan:
             label=badge.label if badge else "",
             place=self._place(row.record, badge),
             due_s=self._due(row.record, due_s),
-            details=self._details(row, event, badge, count, detail, readiness, undated=undated)[:MOST_DETAILS],
+            details=receipt.details(row, event, self._moment(badge, count, readiness, detail, undated)),
         )
 
         async def write() -> Said:
@@ -316,7 +320,7 @@ class Loan:
             )
         for action in row.actions:
             if action is Action.COUNT:
-                self._talk.count = inventory.begin(self._parts, self._bag.seen_s())
+                self._talk.count = inventory.begin(self._parts, self._bag.seen_s(), self._supplies)
             else:
                 await self._bag.do(action)
         return self._said(row.say, detail, findings, moved=after is not before.state)
@@ -345,40 +349,14 @@ class Loan:
             return self._bag.due_s(now_s)
         return self.custody.due_s if what is What.PASSED else due_s
 
-    def _details(
-        self,
-        row: custody.Row,
-        event: Event,
-        badge: Badge | None,
-        count: Count | None,
-        detail: str,
-        readiness: Readiness,
-        *,
-        undated: bool,
-    ) -> tuple[str, ...]:
-        """What the entry says besides who and where."""
-        flags = ("undated:",) if undated else ()
-        if self.revoked is None or self.revoked.old(self._utc()):
-            flags = (*flags, "old_list:") if badge is not None else flags
-        match row.record:
-            case What.RETURNED:
-                assert count is not None
-                charge = tuple(f"charge:{f.which}" for f in readiness.findings if f.why is Why.INSTRUMENT_BATTERY)
-                return (*count.details(self.custody.quarantined), *charge, *flags)
-            case What.CHECK_OUT:
-                return (*_findings(readiness), *flags)
-            case What.FAULTY:
-                return self.custody.defects
-            case What.QUARANTINED:
-                return (f"quarantined:{self._talk.part}", *flags)
-            case What.CLEARED:
-                return (f"cleared:{self._talk.part}", *flags)
-            case What.REFUSED:
-                return (f"{row.say.value}:{detail or event.value}", *flags)
-            case What.PROBLEM:
-                return (detail,)
-            case _:
-                return flags
+    def _moment(
+        self, badge: Badge | None, count: Count | None, readiness: Readiness, detail: str, undated: str
+    ) -> Moment:
+        old_list = badge is not None and (self.revoked is None or self.revoked.old(self._utc()))
+        flags = (*((undated,) if undated else ()), *(("old_list:",) if old_list else ()))
+        now_s = self._utc_s()
+        day = None if now_s is None else datetime.fromtimestamp(now_s, UTC).date().isoformat()
+        return Moment(self.custody, readiness, count, self._talk.part, detail, day, flags)
 
     def _learn(self, issued_s: int) -> None:
         """The authority's clock had reached this: the floor of ours, here and for whoever dates records."""
@@ -399,29 +377,3 @@ class Loan:
         count = self._talk.count
         to_count = tuple(part.name for part in count.to_count) if count else ()
         return Said(say, self.custody, detail, to_count, findings, moved)
-
-
-def _findings(readiness: Readiness) -> tuple[str, ...]:
-    """What keeps the bag here or wants a second scan, as `why:which`."""
-    return tuple(f"{f.why.value}:{f.which}" for f in readiness.at(Level.UNFIT) + readiness.at(Level.CONFIRM))
-
-
-def _counted(count: Count | None, event: Event, badge: Badge | None) -> Count | None:
-    """The inventory after a gesture; the same one when the gesture has nothing to do with it."""
-    if count is None:
-        return None
-    match event:
-        case Event.PART:
-            return count.part(badge.label) if badge is not None else count
-        case Event.ALL_THERE:
-            return count.all_there()
-        case Event.INCOMPLETE:
-            return count.incomplete()
-        case Event.DISINFECTED:
-            return count.disinfect()
-        case Event.BROKEN:
-            return count.break_one()
-        case Event.CONSUMABLES:
-            return count.refill()
-        case _:
-            return count

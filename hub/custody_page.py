@@ -21,6 +21,7 @@ STATES: Mapping[str, str] = {
 KINDS: Mapping[str, str] = {
     "missing": "manque", "broken": "cassé", "soiled": "non désinfecté", "quarantined": "en quarantaine",
     "without": "sans", "consumables": "consommables à compléter", "charge": "à charger",
+    "low": "à compléter", "expired": "périmé",
 }  # fmt: skip
 _CONFLICTS: Mapping[str, str] = {
     TWO_LEDGERS: "Deux journaux de garde différents",

@@ -45,7 +45,10 @@ def test_instruments_and_whole_numbers_where_a_number_is_meant():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[pages]\n", "pages: unknown key; known here: bag, hub, instrument, lights, loan, pace, page, part, radio"),
+        (
+            "[pages]\n",
+            "pages: unknown key; known here: bag, consumable, hub, instrument, lights, loan, pace, page, part, radio",
+        ),
         ("[pace]\nbatch = 1\n", "pace.batch: unknown key; known here: batch_s, watched_s"),
         ("[pace]\nbatch_s = '1'\n", "pace.batch_s: is '1', must be a number"),
         ("[pace]\nbatch_s = true\n", "pace.batch_s: is True, must be a number"),
@@ -60,6 +63,12 @@ def test_instruments_and_whole_numbers_where_a_number_is_meant():
         ("[lights]\nred = 40\n", "lights: must be five different pins, 0 to 27"),
         ("[loan]\ndue = '7pm'\n", "loan.due: is '7pm', must be an hour such as 19:00"),
         ("[[part]]\ntag='A'\nname='a'\n[[part]]\ntag='A'\nname='b'\n", "part: 'A' is listed twice"),
+        ("[[part]]\ntag='A'\nname='a'\n[[consumable]]\ntag='A'\nname='b'\n", "part: 'A' is listed twice"),
+        ("[[consumable]]\ntag='E'\nname='e'\nleast=-1\n", "consumable 'E': least is -1, must be 0 to 999"),
+        (
+            "[[consumable]]\ntag='E'\nname='e'\nuntil='03/2027'\n",
+            "consumable 'E': until is '03/2027', must be a day such as 2027-03-31",
+        ),
         ("[[part]]\ntag='THIRTEEN-CHAR'\nname='a'\n", "part: 'THIRTEEN-CHAR' must have 1 to 12 characters"),
         ("[[instrument]]\nkey = 'a'\n", "instrument[0].where: missing"),
         ("[[instrument]]\nkey='a'\nwhere=''\n[[instrument]]\nkey='a'\nwhere='b'\n", "instrument: 'a' is listed twice"),

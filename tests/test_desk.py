@@ -64,7 +64,7 @@ def test_the_page_s_inventory_in_three_states_and_the_condition(tmp_path):
 
         seen_at = datetime.fromtimestamp(bag.desk.utc().earliest_s - 3600).astimezone().strftime("vu à %H:%M")
         assert parts() == ["vu", seen_at, "à compter"]
-        assert keys(bag) == ["all_there", "problem"]
+        assert keys(bag) == ["all_there", "consumables", "problem"]
         bag.seen["cuff"] = 2.0
         await bag.tick()
         assert parts() == ["vu", "vu", "à compter"]  # switched on during the inventory
@@ -76,8 +76,39 @@ def test_the_page_s_inventory_in_three_states_and_the_condition(tmp_path):
         assert done == {"complete": True, "disinfected": False, "broken": True, "consumables": False}
         bag.weak.add("cuff")
         sentence = await bag.scan(SHEET["DESINFECTE"])
-        assert sentence == ("Retour enregistré avec défaut : oxymètre cassé. Laissez branché. À charger : tensiomètre")
+        assert sentence == (
+            "Retour enregistré avec défaut : oxymètre cassé. Laissez branché. "
+            "À charger : tensiomètre. Périmé : bandelettes"
+        )
         assert bag.desk.view()["parts"] == bag.desk.view()["condition"] == []
+
+    asyncio.run(story())
+
+
+def test_consumables_are_counted_too_few_and_too_old_are_named(tmp_path):
+    async def story():
+        bag = await DeskBag(tmp_path).lent()
+        await bag.scan(POINT)
+
+        def rows():
+            return {row["tag"]: (row["n"], row["mark"], row["text"]) for row in bag.desk.view()["supplies"]}
+
+        assert rows() == {
+            "ELEC": (None, "idle", "au moins 10"),
+            "STRIP": (None, "todo", "périmé depuis le 31/10/2026"),
+        }
+        for number in (11, 10, 9):
+            await bag.desk.have("ELEC", number)
+        assert rows()["ELEC"] == (9, "todo", "à compléter : au moins 10")
+        for which, number in (("ELEC", -1), ("ELEC", 1000), ("NOTHING", 1)):
+            with pytest.raises(StateError):
+                await bag.desk.have(which, number)
+        await bag.scan(SHEET["COMPLET"])
+        sentence = await bag.scan(SHEET["DESINFECTE"])
+        assert "À compléter : électrodes. Périmé : bandelettes" in sentence
+        held = bag.desk.loan.custody
+        assert {"stock:ELEC=9", "low:ELEC", "expired:STRIP"} <= set(held.notes)
+        assert not {detail for detail in held.defects if "ELEC" in detail}  # a note, no reason to keep the bag in
 
     asyncio.run(story())
 

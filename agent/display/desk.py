@@ -5,7 +5,7 @@ A stranger learns since when a bag is out, and that a health professional has it
 
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from enum import Enum
 from importlib import resources
 from typing import Any
@@ -49,7 +49,7 @@ TONES: Mapping[Say, Tone] = {say: tone for tone, says in _TONES.items() for say 
 
 KEYS: Mapping[State, tuple[Event, ...]] = {
     State.OUT: (Event.KEEP, Event.PROBLEM),
-    State.RETURNING: (Event.ALL_THERE, Event.PROBLEM),
+    State.RETURNING: (Event.ALL_THERE, Event.CONSUMABLES, Event.PROBLEM),
     State.RETIRED: (),
 }
 """The keys the page shows in each state; everywhere else a problem may be reported."""
@@ -100,9 +100,10 @@ def tell(
     if said.say is Say.SENDING and left_min is not None:
         return words("custody.sending_left", **values)
     sentence = words(f"custody.{_variant(said, bool(defects), bool(without))}", **values)
-    charge = _named(words, "defect", [note for note in notes if note.startswith("charge:")], names)
-    if charge and said.say in {Say.RETURNED, Say.LENDABLE}:
-        return words("custody.to_charge", sentence=sentence, charge=charge)
+    if said.say in {Say.RETURNED, Say.LENDABLE}:
+        for kind, key in (("charge", "to_charge"), ("low", "to_refill"), ("expired", "to_replace")):
+            which = _named(words, "defect", [note for note in notes if note.startswith(f"{kind}:")], names)
+            sentence = words(f"custody.{key}", sentence=sentence, which=which) if which else sentence
     return sentence
 
 
@@ -178,6 +179,22 @@ def _part_row(
     time = _clock(now_s - int(ago_s), local) if now_s is not None else ""
     text = words(f"inventory.{state}", time=time, age=age(ago_s))
     return {"tag": part.tag, "name": part.name, "mark": mark, "text": text}
+
+
+def supply_rows(count: Count, words: Words, day: str | None) -> list[dict[str, Any]]:
+    """One line a consumable: how many were counted (None: not yet), and whether they are too few or too old."""
+    stock = dict(count.stock)
+    rows = []
+    for supply in count.supplies:
+        state = "expired" if supply.expired(day) else "low" if count.low(supply) else "supply"
+        until = date.fromisoformat(supply.until).strftime("%d/%m/%Y") if supply.until else ""
+        text = words(f"inventory.{state}", until=until, least=supply.least)
+        mark = "todo" if state != "supply" else "ok" if supply.tag in stock else "idle"
+        number = stock.get(supply.tag)
+        rows.append({
+            "tag": supply.tag, "name": supply.name, "n": number, "least": supply.least, "mark": mark, "text": text,
+        })  # fmt: skip
+    return rows
 
 
 def condition_rows(count: Count, words: Words) -> list[dict[str, Any]]:

@@ -2,8 +2,9 @@
 
 GET / and /static/*, GET /live (server-sent events), POST /visit/new and /visit/end with `{}`, POST /listen and
 /silence with `{"on": true|false}`, and the loan desk's keys: POST /desk/all-there with `{}`, /desk/keep with
-`{"nights": 1}`, /desk/problem with `{"which": "BP-1"}`. An accepted gesture answers `{"ok": true}`; what it did is
-seen in the live stream. A gesture that the bag refuses answers 409 and a French sentence.
+`{"nights": 1}`, /desk/problem with `{"which": "BP-1"}`, /desk/have with `{"which": "ELEC", "number": 12}`. An accepted
+gesture answers `{"ok": true}`; what it did is seen in the live stream. A gesture that the bag refuses answers 409 and a
+French sentence.
 """
 
 from collections.abc import Callable, Iterable
@@ -45,6 +46,9 @@ class DeskKeys(Protocol):
 
     async def keep(self, nights: int, /) -> None:
         """«Garder» for so many nights."""
+
+    async def have(self, which: str, number: int, /) -> None:
+        """So many of a consumable are in the bag."""
 
     async def problem(self, which: str, /) -> None:
         """«Signaler un problème» with a part."""
@@ -131,7 +135,11 @@ def nurse_app(board: "Board", actions: Actions, live: "Live", desk: DeskKeys | N
             wanted = await web.json_body(request, {"which": str})
             return await done(desk.problem(wanted["which"]))
 
-        named = {"all-there": all_there, "keep": keep, "problem": problem}
+        async def have(request: Request) -> Response:
+            wanted = await web.json_body(request, {"which": str, "number": int})
+            return await done(desk.have(wanted["which"], wanted["number"]))
+
+        named = {"have": have, "all-there": all_there, "keep": keep, "problem": problem}
         return [Route(f"/desk/{name}", endpoint, methods=["POST"]) for name, endpoint in named.items()]
 
     return Starlette(

@@ -95,12 +95,20 @@ def test_a_bag_is_passed_on_kept_and_brought_back(browser: Chromium, lent):
     assert parts[2] == "otoscope à compter"
     lent.scan(LABELS["BP-1"])
     page.until("document.querySelector('#parts li:nth-child(2) .state').innerText === 'compté'")
+    page.press("#supplies li:nth-child(1) button:nth-of-type(2)")
+    page.until("document.querySelector('#supplies output').innerText === '10'")
+    page.press("#supplies li:nth-child(1) button:nth-of-type(1)")
+    page.until("document.querySelector('#supplies output').innerText === '9'")
+    assert "à compléter : au moins 10" in lines(page, "supplies")[0]
+    page.size(320, 640, touch=True)
+    assert page.run("document.documentElement.scrollWidth") <= 320  # nothing to scroll sideways on the smallest phone
+    page.size(1280, 800)
     page.press("#all-there")
     said(page, "Scannez «Désinfecté» pour finir")
     assert lines(page, "parts") == ["oxymètre vu", "tensiomètre compté", "otoscope compté"]
     assert lines(page, "condition")[:2] == ["complet oui", "désinfecté non"]
     lent.scan(SHEET["DESINFECTE"])
-    said(page, "Retour enregistré")
+    said(page, "Retour enregistré. Laissez branché : envoi en cours. À compléter : électrodes")
     page.until("document.getElementById('return').hidden")
     assert lent.state is State.DRAINING
     assert page.errors == []

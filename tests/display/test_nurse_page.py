@@ -95,6 +95,9 @@ class Keys:
     async def all_there(self) -> None:
         self.done.append("all there")
 
+    async def have(self, which: str, number: int, /) -> None:
+        self.done.append((which, number))
+
     async def keep(self, nights: int, /) -> None:
         self.done.append(nights)
 
@@ -114,11 +117,12 @@ def test_the_loan_desk_s_keys(nurse):
         assert post(url, "/desk/all-there", {})[0] == 200
         assert post(url, "/desk/keep", {"nights": 2})[0] == 200
         assert post(url, "/desk/problem", {"which": "BP-1"})[0] == 200
+        assert post(url, "/desk/have", {"which": "ELEC", "number": 12})[0] == 200
         assert post(url, "/desk/problem", {"which": "NOBODY-S"})[0] == 409
         for path, wrong in (("keep", {}), ("keep", {"nights": "1"}), ("keep", {"nights": True}), ("problem", {})):
             assert post(url, f"/desk/{path}", wrong)[0] == 400
         assert post(url, "/desk/keep", {"nights": 1}, {"origin": "http://evil.example"})[0] == 403
-    assert keys.done == ["all there", 2, "BP-1"]
+    assert keys.done == ["all there", 2, "BP-1", ("ELEC", 12)]
     assert post(nurse.url, "/desk/all-there", {})[0] == 404  # a bag without a desk
 
 

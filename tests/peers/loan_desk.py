@@ -17,7 +17,7 @@ from agent.custody import Say
 from agent.desk import Sources, Terms
 from agent.display.desk import desk_words, tell
 from agent.health import Readiness
-from agent.inventory import Part
+from agent.inventory import Part, Supply
 from agent.loan import Loan
 from agent.model import InstrumentState
 from agent.selftest import SelfTest
@@ -32,6 +32,7 @@ PARTS = (
     Part("BP-1", "tensiomètre", essential=True, instrument="cuff"),
     Part("OTO-1", "otoscope", essential=False),
 )
+SUPPLIES = (Supply("ELEC", "électrodes", 10), Supply("STRIP", "bandelettes", 5, "2026-10-31"))
 SCHEMA = ledger.SCHEMA + "CREATE TABLE IF NOT EXISTS rows (place INTEGER PRIMARY KEY, payload BLOB NOT NULL) STRICT;"
 
 
@@ -204,8 +205,8 @@ class DeskBag:
             store=self.disk.store, begin_epoch=self.begin_epoch, said=self.told.append, time=time,
         )  # fmt: skip
         self.desk = loan_desk.Desk(
-            sources=sources, terms=Terms("sac-04", PARTS, demo=demo), test=test, clock=self.clock, identity=IDENTITY,
-            keys=self.keys, entries=ledger.stored(self.disk.db),
+            sources=sources, terms=Terms("sac-04", PARTS, SUPPLIES, demo=demo), test=test, clock=self.clock,
+            identity=IDENTITY, keys=self.keys, entries=ledger.stored(self.disk.db),
         )  # fmt: skip
 
     async def begin_epoch(self, reason):

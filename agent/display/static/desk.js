@@ -45,9 +45,24 @@ export class Desk {
     };
     const { done, notDone } = this.place.dataset;
     show(find("parts"), desk.parts, () => desk.parts.map(({ mark, name, text }) => line(mark, name, text)));
+    find("supplies-box").hidden = !desk.supplies.length;
+    show(find("supplies"), desk.supplies, () => desk.supplies.map((supply) => this.supply(supply, line)));
     show(find("condition"), desk.condition, () =>
       desk.condition.map((code) => line(code.done ? "ok" : "idle", code.text, code.done ? done : notDone)),
     );
+  }
+
+  // Counted with two big keys; the first press begins at what there should be.
+  supply({ tag, name, n, least, mark, text }, line) {
+    const item = line(mark, name, text);
+    const step = (by) => {
+      const button = make("button", "step", by > 0 ? "+" : "\u2212");
+      button.setAttribute("aria-label", `${name} : ${by > 0 ? this.place.dataset.more : this.place.dataset.fewer}`);
+      button.onclick = () => this.ask("/desk/have", { which: tag, number: Math.max(0, n === null ? least : n + by) }, button);
+      return button;
+    };
+    item.append(step(-1), make("output", "", n === null ? "\u2013" : String(n)), step(1));
+    return item;
   }
 
   choices(name, path, list, body) {
