@@ -7,8 +7,8 @@ gesture answers `{"ok": true}`; what it did is seen in the live stream. A gestur
 French sentence.
 """
 
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Protocol
 
 from agent.errors import BesaceError, StateError
 
@@ -95,63 +95,40 @@ def nurse_app(board: "Board", actions: Actions, live: "Live", desk: DeskKeys | N
     async def stream(_: Request) -> Response:
         return live.response(board)
 
-    async def done(gesture: Any) -> Response:
-        try:
-            await gesture
-        except BesaceError:
-            return JSONResponse({"ok": False, "text": board.words("page.refused")}, 409)
-        return JSONResponse({"ok": True})
+    def gesture(
+        shape: dict[str, type], act: Callable[..., Awaitable[None]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """A POST whose body has exactly this shape; its values, in order, are what the gesture is told."""
 
-    async def new_visit(request: Request) -> Response:
-        await web.json_body(request, {})
-        return await done(actions.new_visit())
+        async def endpoint(request: Request) -> Response:
+            wanted = await web.json_body(request, shape)
+            try:
+                await act(*(wanted[name] for name in shape))
+            except BesaceError:
+                return JSONResponse({"ok": False, "text": board.words("page.refused")}, 409)
+            return JSONResponse({"ok": True})
 
-    async def end_visit(request: Request) -> Response:
-        await web.json_body(request, {})
-        return await done(actions.end_visit())
+        return endpoint
 
-    async def listen(request: Request) -> Response:
-        wanted = await web.json_body(request, {"on": bool})
-        return await done(actions.set_listening(wanted["on"]))
-
-    async def site(request: Request) -> Response:
-        wanted = await web.json_body(request, {"site": str})
-        return await done(actions.set_site(wanted["site"]))
-
-    async def silence(request: Request) -> Response:
-        wanted = await web.json_body(request, {"on": bool})
-        return await done(actions.silence(wanted["on"]))
-
-    def desk_routes(desk: DeskKeys) -> list[Route]:
-        async def all_there(request: Request) -> Response:
-            await web.json_body(request, {})
-            return await done(desk.all_there())
-
-        async def keep(request: Request) -> Response:
-            wanted = await web.json_body(request, {"nights": int})
-            return await done(desk.keep(wanted["nights"]))
-
-        async def problem(request: Request) -> Response:
-            wanted = await web.json_body(request, {"which": str})
-            return await done(desk.problem(wanted["which"]))
-
-        async def have(request: Request) -> Response:
-            wanted = await web.json_body(request, {"which": str, "number": int})
-            return await done(desk.have(wanted["which"], wanted["number"]))
-
-        named = {"have": have, "all-there": all_there, "keep": keep, "problem": problem}
-        return [Route(f"/desk/{name}", endpoint, methods=["POST"]) for name, endpoint in named.items()]
-
+    gestures: dict[str, tuple[dict[str, type], Callable[..., Awaitable[None]]]] = {
+        "/visit/new": ({}, actions.new_visit),
+        "/visit/end": ({}, actions.end_visit),
+        "/listen": ({"on": bool}, actions.set_listening),
+        "/site": ({"site": str}, actions.set_site),
+        "/silence": ({"on": bool}, actions.silence),
+    }
+    if desk is not None:
+        gestures |= {
+            "/desk/all-there": ({}, desk.all_there),
+            "/desk/keep": ({"nights": int}, desk.keep),
+            "/desk/problem": ({"which": str}, desk.problem),
+            "/desk/have": ({"which": str, "number": int}, desk.have),
+        }
     return Starlette(
         routes=[
             Route("/", home),
             Route("/static/{name}", web.static),
             Route("/live", stream),
-            Route("/visit/new", new_visit, methods=["POST"]),
-            Route("/visit/end", end_visit, methods=["POST"]),
-            Route("/listen", listen, methods=["POST"]),
-            Route("/site", site, methods=["POST"]),
-            Route("/silence", silence, methods=["POST"]),
-            *(desk_routes(desk) if desk is not None else ()),
+            *(Route(path, gesture(shape, act), methods=["POST"]) for path, (shape, act) in gestures.items()),
         ]
     )

@@ -126,12 +126,18 @@ def test_the_loan_desk_s_keys(nurse):
     assert post(nurse.url, "/desk/all-there", {})[0] == 404  # a bag without a desk
 
 
-def test_a_gesture_the_bag_refuses_says_so(nurse, monkeypatch):
-    async def refuse():
-        raise HubError("not now")
+def test_a_gesture_the_bag_refuses_says_so():
+    class Refusing(Gestures):
+        async def new_visit(self):
+            raise HubError("not now")
 
-    monkeypatch.setattr(nurse.gestures, "new_visit", refuse)
-    status, body = post(nurse.url, "/visit/new", {})
+    board = new_board()
+
+    async def serve(ready):
+        await serve_nurse(board, Refusing(board), host="127.0.0.1", port=0, ready=ready)
+
+    with serving(serve) as (url,):
+        status, body = post(url, "/visit/new", {})
     assert status == 409
     assert "Geste refusé" in body.decode()
     assert "not now" not in body.decode()
