@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from agent.display.words import Words
 from agent.errors import ProvisioningError
 from agent.outbox import Lock
+from agent.transport.hubkeys import load_private
 from agent.transport.identity import Identity, client_context
 from agent.transport.uplink import Broker, connect
 from hub.custody import CustodyView, entries_of
@@ -65,13 +66,10 @@ def load_keyring(settings: HubSettings) -> Keyring:
     try:
         root = x509.load_pem_x509_certificate(settings.ca.read_bytes())
         old = sorted(path.parent.glob(f"{path.stem}-*{path.suffix}"))
-        keys = [serialization.load_pem_private_key(file.read_bytes(), None) for file in (path, *old)]
+        newest, *older = (load_private(file.read_bytes()) for file in (path, *old))
     except (OSError, ValueError) as error:
         raise ProvisioningError(f"cannot use the hub's keys: {error}\nNext: besace-provision init") from None
-    sealing = [key for key in keys if isinstance(key, X25519PrivateKey)]
-    if len(sealing) != len(keys):
-        raise ProvisioningError(f"{path} is no X25519 key\nNext: besace-provision init")
-    return Keyring(root, *sealing)
+    return Keyring(root, newest, *older)
 
 
 def load_custody(settings: HubSettings, keyring: Keyring, store: Store) -> CustodyView:

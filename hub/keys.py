@@ -7,10 +7,10 @@ import os
 from dataclasses import dataclass, field
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from agent.transport import seal
 from agent.transport.epoch import OpenedHeader, open_header
+from agent.transport.hubkeys import HubPrivate, HybridPrivate
 from agent.transport.messages import EpochReason
 
 
@@ -40,9 +40,9 @@ class Device:
 class Keyring:
     """Opens what devices of one authority seal to this hub: to its key, or to one it had before."""
 
-    def __init__(self, root: x509.Certificate, hub_key: X25519PrivateKey, *older: X25519PrivateKey) -> None:
+    def __init__(self, root: x509.Certificate, hub_key: HubPrivate, *older: HubPrivate) -> None:
         self._root = root
-        self._hub_keys = (hub_key, *older)
+        self._hub_keys = [half for key in (hub_key, *older) for half in _halves(key)]
         self._session = os.urandom(seal.SESSION_BYTES)
         self.devices: dict[str, Device] = {}
 
@@ -115,3 +115,8 @@ class Keyring:
         if known is None:
             return []
         return [known.epochs[epoch] for epoch in dict.fromkeys((known.newest, known.present)) if epoch is not None]
+
+
+def _halves(key: HubPrivate) -> tuple[HubPrivate, ...]:
+    """A key, and its X25519 half: a bag that knows no other seals to that."""
+    return (key, key.x25519) if isinstance(key, HybridPrivate) else (key,)

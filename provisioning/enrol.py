@@ -34,6 +34,7 @@ from cryptography.hazmat.primitives.serialization import pkcs7
 from agent.badges import BadgeError, key_ring, newer, read_keys, read_list
 from agent.errors import HubError, ProvisioningError
 from agent.ledger import certified
+from agent.transport import hubkeys
 from agent.transport.identity import X509_V_FLAG_NO_CHECK_TIME, common_name
 from provisioning.authority import certificate_pem, key_pem, write_private
 from provisioning.issue import TokenFile
@@ -254,7 +255,7 @@ def _settings(folder: Path, address: Address) -> dict[str, Any]:
     try:
         settings: dict[str, Any] = json.loads(content)
         sealing, cards = str(settings["sealing_key"]).encode(), str(settings["cards"]).encode()
-        serialization.load_pem_public_key(sealing)
+        hubkeys.load_public(sealing)
         read_keys(cards)
         settings["broker"] = (str(settings["broker"][0]), int(settings["broker"][1]))
     except (ValueError, KeyError, TypeError, IndexError) as error:
@@ -368,7 +369,7 @@ def install_offline(place: Place, answer: bytes) -> None:
         leaf = x509.load_pem_x509_certificate(given["certificate"].encode())
         authority = x509.load_pem_x509_certificates(given["authority"].encode())
         root, sealing, cards = (given[name].encode() for name in ("root", "sealing_key", "cards"))
-        serialization.load_pem_public_key(sealing)
+        hubkeys.load_public(sealing)
         read_keys(cards)
         enrolment, (host, port) = str(given["enrolment"]), given["broker"]
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -21,12 +21,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.x509.oid import NameOID
 
 from agent.badges import read_keys
 from agent.errors import ProvisioningError
-from agent.transport import seal
+from agent.transport import hubkeys, seal
 from provisioning import vault
 from provisioning.authority import Authority, certificate_pem, key_pem, write_private
 from provisioning.journal import Journal
@@ -143,10 +142,9 @@ def new_sealing_key(office: Office, *, now: dt.datetime) -> None:
     if current.exists():
         number = len(list(office.hub.glob("sealing-*.key"))) + 1
         write_private(office.hub / f"sealing-{number}.key", current.read_bytes())
-    key = X25519PrivateKey.generate()
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    write_private(current, key_pem(key))
-    write_private(office.hub / "sealing.pub", public)
+    key = hubkeys.generate()
+    write_private(current, hubkeys.private_pem(key))
+    write_private(office.hub / "sealing.pub", hubkeys.public_pem(key.public_key()))
     with office.journal.writing(now) as entry:
         entry.add("sealing_key", id=seal.key_id(key.public_key()).hex())
 

@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from agent.control import ask
 from agent.drivers.simulated import BLE_ADDRESSES, transport
 from agent.drivers.simulated import where as places
 from agent.errors import StateError
+from agent.transport import hubkeys
 from hub.nats import BrokerFiles, NatsServer, die_with_parent, free_port, write_config
 from provisioning.authority import Authority, certificate_pem, key_pem, write_private
 
@@ -148,12 +147,9 @@ class World:
         write_private(keys / "broker.key", key_pem(key))
         server = authority.issue_server("broker", key.public_key(), ["hub", "localhost", "127.0.0.1"])
         (keys / "broker.pem").write_bytes(certificate_pem(server))
-        sealing = X25519PrivateKey.generate()
-        write_private(keys / "hub-sealing.key", key_pem(sealing))
-        public = sealing.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        (keys / "hub-sealing.pub").write_bytes(public)
+        sealing = hubkeys.generate()
+        write_private(keys / "hub-sealing.key", hubkeys.private_pem(sealing))
+        (keys / "hub-sealing.pub").write_bytes(hubkeys.public_pem(sealing.public_key()))
 
     def _write_config(self) -> None:
         """The bag's configuration, as enrolment would write it."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from agent import __version__
 from agent.transport import seal, wire
+from agent.transport.hubkeys import HubPrivate
 from agent.transport.identity import Identity, common_name, verify
 from agent.transport.messages import (
     AnalysisBody,
@@ -115,7 +115,7 @@ class OpenedHeader:
     key: bytes
 
 
-def open_header(payload: bytes, *, device: str, root: x509.Certificate, hub_key: X25519PrivateKey) -> OpenedHeader:
+def open_header(payload: bytes, *, device: str, root: x509.Certificate, hub_key: HubPrivate) -> OpenedHeader:
     """Check a header row as the hub must: issuer, purpose, name, signature, binding; SealError or WireError.
 
     Dates are not checked here: a header from before a renewal, or from a bag with a wrong clock, is still that

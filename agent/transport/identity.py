@@ -16,10 +16,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.x509.oid import NameOID
 
 from agent.errors import ProvisioningError
+from agent.transport.hubkeys import HubPublic, load_public
 
 X509_V_FLAG_NO_CHECK_TIME = 0x200000
 _COORDINATE_BYTES = 32
@@ -102,7 +102,7 @@ class Identity:
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
-    hub_key: X25519PublicKey
+    hub_key: HubPublic
 
     @property
     def name(self) -> str:
@@ -137,10 +137,10 @@ def load(certificate: Path, key: Path, sealing_key: Path) -> Identity:
         leaf = x509.load_pem_x509_certificate(certificate.read_bytes())
         at = key
         private = serialization.load_pem_private_key(key.read_bytes(), None)
+        if not isinstance(private, ec.EllipticCurvePrivateKey):
+            raise ValueError("must be P-256")  # noqa: TRY004, TRY301
         at = sealing_key
-        hub_key = serialization.load_pem_public_key(sealing_key.read_bytes())
-        if not isinstance(private, ec.EllipticCurvePrivateKey) or not isinstance(hub_key, X25519PublicKey):
-            raise ValueError("must be P-256 here and X25519 at the hub")  # noqa: TRY004, TRY301
+        hub_key = load_public(sealing_key.read_bytes())
     except (OSError, ValueError, TypeError) as error:
         raise ProvisioningError(
             f"cannot use {at}: {error}\nNext: sudo besace-provision enrol NAME --hub HOST --token-file FILE"

@@ -1,9 +1,9 @@
 """Sealing: what leaves the bag can be read by the hub alone, what comes back is believed only when authenticated.
 
-An epoch has one random 256-bit key. It is sealed to the hub's public key with HPKE (RFC 9180, base mode, X25519,
-HKDF-SHA256, ChaCha20-Poly1305; `info` binds device, epoch and certificate) in the epoch's header, which the device
-key signs. HKDF gives one key and one base IV per lane; on the way down each hub process mixes in a random session
-id, so that a restarted or restored hub never uses a nonce twice. Counters live in RAM only.
+An epoch has one random 256-bit key. It is sealed to the hub's public key with HPKE (RFC 9180, base mode, X25519 or that
+with ML-KEM-768, HKDF-SHA256, ChaCha20-Poly1305; `info` binds device, epoch and certificate) in the epoch's header,
+which the device key signs. HKDF gives one key and one base IV per lane; on the way down each hub process mixes in a
+random session id, so that a restarted or restored hub never uses a nonce twice. Counters live in RAM only.
 
 A sealed message is a COSE_Encrypt0 (RFC 9052, ChaCha20-Poly1305, partial IV) with its constant parts left out:
 
@@ -21,12 +21,12 @@ from enum import IntEnum
 import cbor2
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
-from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from agent.errors import BesaceError
+from agent.transport import hubkeys
+from agent.transport.hubkeys import HubPrivate, HubPublic
 
 EPOCH_BYTES = 6
 SESSION_BYTES = 16
@@ -203,10 +203,8 @@ class DownOpener:
 
 # --- the epoch key, sealed to the hub ------------------------------------------------------------------------
 
-_SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 
-
-def key_id(hub_key: X25519PublicKey) -> bytes:
+def key_id(hub_key: HubPublic) -> bytes:
     """Eight bytes that name a hub sealing key: the start of its SHA-256."""
     digest = hashes.Hash(hashes.SHA256())
     digest.update(hub_key.public_bytes_raw())
@@ -218,15 +216,15 @@ def _info(device: str, epoch: bytes, fingerprint: bytes) -> bytes:
     return cbor2.dumps(["besace/1/epoch", device, epoch, fingerprint])
 
 
-def seal_epoch_key(epoch_key: bytes, hub_key: X25519PublicKey, device: str, epoch: bytes, fingerprint: bytes) -> bytes:
-    """HPKE-seal the epoch key to the hub: encapsulated key (32 bytes) then ciphertext (48 bytes)."""
-    return bytes(_SUITE.encrypt(epoch_key, hub_key, _info(device, epoch, fingerprint)))
+def seal_epoch_key(epoch_key: bytes, hub_key: HubPublic, device: str, epoch: bytes, fingerprint: bytes) -> bytes:
+    """HPKE-seal the epoch key to the hub: encapsulated key (32 bytes; 1,120 hybrid) then ciphertext (48 bytes)."""
+    return hubkeys.seal(epoch_key, hub_key, _info(device, epoch, fingerprint))
 
 
-def open_epoch_key(sealed: bytes, hub_key: X25519PrivateKey, device: str, epoch: bytes, fingerprint: bytes) -> bytes:
+def open_epoch_key(sealed: bytes, hub_key: HubPrivate, device: str, epoch: bytes, fingerprint: bytes) -> bytes:
     """Open what `seal_epoch_key` sealed; raise SealError when it was not sealed for exactly this."""
     try:
-        key = bytes(_SUITE.decrypt(sealed, hub_key, _info(device, epoch, fingerprint)))
+        key = hubkeys.open_sealed(sealed, hub_key, _info(device, epoch, fingerprint))
     except (InvalidTag, ValueError):
         raise SealError("the epoch key does not open with this hub key") from None
     if len(key) != KEY_BYTES:

@@ -200,7 +200,7 @@ _HEADER = Table(
         "device": (1, Text(32)),
         "epoch": (2, EPOCH),
         "hub_key_id": (3, Bytes(8, 8)),
-        "sealed_key": (4, Bytes(80, 80)),
+        "sealed_key": (4, Bytes(80, 1168)),
         "certificate": (5, Bytes(64, 4096)),
         "boot_id": (6, Bytes(16, 16)),
         "t_us": (7, UINT),

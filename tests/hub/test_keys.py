@@ -1,11 +1,15 @@
 """The hub's keyring: which headers are believed, and to which epoch a bag is spoken to."""
 
+from dataclasses import replace
+
 import pytest
 
 from agent.errors import WireError
-from agent.transport import seal
+from agent.transport import hubkeys, seal
+from agent.transport.epoch import Epoch
 from agent.transport.messages import EpochReason, PreviousEpoch
-from tests.peers.cpts import BAG, Bags, keyring
+from hub.keys import Keyring
+from tests.peers.cpts import BAG, Bags, authority, batch, identity, keyring
 
 
 def listening(keys, device=BAG):
@@ -133,3 +137,16 @@ def test_a_bag_whose_epochs_go_in_a_circle_holds_nobody_up(monkeypatch):
     lone = stranger(number=0)
     admit(keys, one, other, lone)
     assert not keys.same_process(BAG, other.id, lone.id)
+
+
+def test_a_hub_with_both_kinds_of_key_opens_headers_of_bags_that_know_both_and_of_those_that_know_one():
+    hybrid = hubkeys.generate()
+    keys = Keyring(authority().certificate, hybrid)
+    for public, size in ((hybrid.public_key(), 1168), (hybrid.x25519.public_key(), 80)):
+        me = replace(identity(), hub_key=public)
+        epoch = Epoch(me, boot_id=bytes(16), t_us=1, reason=EpochReason.START, chain=bytes(8), number=1, previous=None)
+        entry = keys.admit(BAG, epoch.header.payload)
+        assert len(entry.opened.header.sealed_key) == size
+        assert entry.up.open(epoch.row(batch(1)).payload)
+    with pytest.raises(seal.SealError):
+        keyring().admit(BAG, epoch.header.payload)
