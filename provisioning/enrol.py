@@ -362,8 +362,7 @@ def request_offline(place: Place, name: str) -> bytes:
 
 
 def install_offline(place: Place, answer: bytes) -> None:
-    """The offline way, last step: put in place what `besace-provision sign` gave (JSON)."""
-    folder = _begin(place)
+    """The offline way, last step: put in place what `besace-provision sign` gave (JSON); again, it does nothing new."""
     try:
         given = json.loads(answer)
         leaf = x509.load_pem_x509_certificate(given["certificate"].encode())
@@ -375,6 +374,10 @@ def install_offline(place: Place, answer: bytes) -> None:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ProvisioningError(f"this is no answer of besace-provision sign: {error}\nNext: sign again") from None
     name = common_name(leaf)
+    if place.certificate() == leaf:  # killed after the last step but one
+        _keep_revoked(place, given)
+        return
+    folder = _begin(place)
     write_private(folder / "root.pem", root)
     _accept(folder, name, leaf, authority)
     for file, content in (("hub.pub", sealing), ("cards.pem", cards), ("hub.addr", enrolment.encode())):

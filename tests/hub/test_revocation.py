@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import time
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
@@ -188,6 +189,24 @@ def test_the_lists_are_signed_anew_before_they_end(here):
     assert signed.next_update_utc == NOW + revoke.dt.timedelta(days=46)
     assert len(signed) == 1
     assert signed.is_signature_valid(here.issuing_certificate.public_key())
+
+
+def test_a_running_hub_carries_out_by_itself_what_the_journal_says(here, tmp_path):
+    """The technician's command only writes the journal: it may run anywhere, the hub looks every second."""
+    kicked = tmp_path / "kicked"
+    enrolment = Enrolment(here, here.issuing(PASSPHRASE), ("127.0.0.1", 8883), now=Hand())
+    follower = Follower(enrolment, here.cards(PASSPHRASE), None, ["sh", "-c", f'echo "$0" >> {kicked}'])
+    follower.start()
+    try:
+        time.sleep(0.2)  # it has looked once: what was revoked before is no news
+        revoke.revoke_device(here, "sac-04", "stolen", now=NOW)
+        end = time.monotonic() + ENDS_WITHIN_S
+        while not kicked.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        assert kicked.read_text() == "sac-04\n"
+    finally:
+        follower.stop()
+        follower.join(5)
 
 
 def test_commands_that_fail_are_errors_in_the_log_and_stop_nothing(here, caplog):

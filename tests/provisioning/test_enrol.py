@@ -238,6 +238,21 @@ def test_the_lists_of_the_day_come_with_each_look_and_never_go_back(here, hub, t
         assert (place.etc / "revoked.cose").read_bytes() == newest
 
 
+def signed(here, request):
+    """What `besace-provision sign` answers."""
+    leaf = issue.sign(here, here.issuing(PASSPHRASE), issue.read_request(request), now=NOW)
+    answer = {
+        "certificate": leaf.public_bytes(Encoding.PEM).decode(),
+        "authority": (here.folder / "authority.pem").read_text(),
+        "root": (here.folder / "root.pem").read_text(),
+        "sealing_key": (here.hub / "sealing.pub").read_text(),
+        "cards": (here.folder / "cards.pem").read_text(),
+        "enrolment": "hub:8443",
+        "broker": ["hub", 8883],
+    }
+    return json.dumps(answer).encode()
+
+
 def test_the_offline_way(here, tmp_path):
     place = bag_place(tmp_path)
     request = tmp_path / "request.pem"
@@ -258,22 +273,36 @@ def test_the_offline_way(here, tmp_path):
     assert "PRIVATE" not in answer.read_text() + request.read_text()
 
 
+def test_killed_at_every_step_of_the_offline_way_it_goes_on(here, tmp_path):
+    """The request is for one key whenever it is made; the answer installs whole or not at all."""
+
+    def request_at(number):
+        place = bag_place(tmp_path, f"request-{number}")
+        status = killed_at(number, lambda: enrol.request_offline(place, "sac-04"))
+        first, again = (issue.read_request(enrol.request_offline(place, "sac-04")) for _ in range(2))
+        assert first.public_key() == again.public_key()
+        return status
+
+    def install_at(number):
+        name = f"sac-{number}"
+        place = bag_place(tmp_path, name)
+        answer = signed(here, enrol.request_offline(place, name))
+        status = killed_at(number, lambda: enrol.install_offline(place, answer))
+        assert place.certificate() is None or loaded(place).name == name
+        enrol.install_offline(place, answer)
+        assert loaded(place).key.public_key() == loaded(place).certificate.public_key()
+        return status
+
+    assert steps(request_at) >= 3
+    assert steps(install_at) > 15
+
+
 def test_an_answer_for_another_bag_is_not_installed(here, tmp_path):
     mine, theirs = bag_place(tmp_path, "mine"), bag_place(tmp_path, "theirs")
     enrol.request_offline(mine, "sac-04")
-    request = issue.read_request(enrol.request_offline(theirs, "sac-05"))
-    leaf = issue.sign(here, here.issuing(PASSPHRASE), request, now=NOW)
-    answer = {
-        "certificate": leaf.public_bytes(Encoding.PEM).decode(),
-        "authority": (here.folder / "authority.pem").read_text(),
-        "root": (here.folder / "root.pem").read_text(),
-        "sealing_key": (here.hub / "sealing.pub").read_text(),
-        "cards": (here.folder / "cards.pem").read_text(),
-        "enrolment": "hub:8443",
-        "broker": ["hub", 8883],
-    }
+    answer = signed(here, enrol.request_offline(theirs, "sac-05"))
     with pytest.raises(ProvisioningError, match="under the pinned root"):
-        enrol.install_offline(mine, json.dumps(answer).encode())
+        enrol.install_offline(mine, answer)
     assert mine.certificate() is None
 
 
