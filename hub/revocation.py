@@ -133,9 +133,13 @@ class Follower(threading.Thread):
         if self._nats is not None and apply_users(self._nats, register.active_devices):
             log.info("broker_users=rewritten")
         revoked = {name for name, device in register.devices.items() if device.revoked_s is not None}
-        if (self._kick or self._reload) and self._revoked is not None and revoked - self._revoked:
-            self._sign_crl()
-            for name in sorted(revoked - self._revoked) if self._kick else ():
+        news = revoked - (self._revoked or set())
+        if news and (self._kick or self._reload):
+            if self._revoked is not None:  # at the start the CRL that the revoking command signed is there
+                self._sign_crl()
+            elif self._reload:
+                _run("reload", self._reload)
+            for name in sorted(news) if self._kick else ():  # at the start too: nobody did while we were down
                 _run(f"kick of {name}", [*self._kick, name])
         self._revoked, self._seen = revoked, journal.stat().st_size
 
