@@ -141,7 +141,7 @@ class Follower(threading.Thread):
                 _run("reload", self._reload)
             for name in sorted(news) if self._kick else ():  # at the start too: nobody did while we were down
                 _run(f"kick of {name}", [*self._kick, name])
-        self._revoked, self._seen = revoked, journal.stat().st_size
+        self._revoked, self._seen = revoked, size  # what was written meanwhile is looked at next time
 
     def _sign_crl(self) -> None:
         crl(self._enrolment.office, self._enrolment.issuing, now=self._enrolment.now())

@@ -212,6 +212,23 @@ def test_a_running_hub_carries_out_by_itself_what_the_journal_says(here, tmp_pat
     assert kicked.read_text() == "sac-04\nsac-04\n"
 
 
+def test_a_bag_revoked_while_another_is_being_ended_is_not_overlooked(here, monkeypatch):
+    enrolment = Enrolment(here, here.issuing(PASSPHRASE), ("127.0.0.1", 8883), now=Hand())
+    follower = Follower(enrolment, here.cards(PASSPHRASE), None, ["kick"])
+    done = []
+
+    def run(what, _command):
+        done.append(what)
+        revoke.revoke_device(here, "sac-05", "stolen too", now=NOW)
+
+    monkeypatch.setattr("hub.revocation._run", run)
+    follower.follow()
+    revoke.revoke_device(here, "sac-04", "stolen", now=NOW)
+    for _ in range(4):
+        follower.follow()
+    assert done == ["kick of sac-04", "kick of sac-05"]
+
+
 def test_commands_that_fail_are_errors_in_the_log_and_stop_nothing(here, caplog):
     enrolment = Enrolment(here, here.issuing(PASSPHRASE), ("127.0.0.1", 8883), now=Hand())
     follower = Follower(enrolment, here.cards(PASSPHRASE), None, ["false"], ["/no/such/command"])
