@@ -41,7 +41,31 @@ def heartpy(x: np.ndarray, fs_hz: float) -> np.ndarray:
     return np.array(kept) / fs_hz
 
 
-PEERS: dict[str, Detect] = {"neurokit2 elgendi": neurokit, "biosppy elgendi": biosppy, "heartpy": heartpy}
+def pyppg(x: np.ndarray, fs_hz: float) -> np.ndarray:
+    import pandas as pd
+    from dotmap import DotMap
+    from pyPPG import PPG
+    from pyPPG.fiducials import FpCollection
+    from pyPPG.preproc import Preprocess
+
+    np.nan = np.nan  # type: ignore[attr-defined]  # numpy 2 dropped the name, pyPPG 1.0.73 uses it
+    low_hz, high_hz, order = 0.5000001, 12, 4  # its own example's
+    windows_ms = {"ppg": 50, "vpg": 10, "apg": 10, "jpg": 10}
+    s = DotMap(
+        v=x, fs=fs_hz, name="", filtering=True, fL=low_hz, fH=high_hz, order=order, sm_wins=windows_ms,
+        correction=pd.DataFrame(),
+    )  # fmt: skip
+    s.ppg, s.vpg, s.apg, s.jpg = Preprocess(low_hz, high_hz, order, windows_ms).get_signals(s)
+    peaks, _ = FpCollection(PPG(s)).get_peak_onset()
+    return np.asarray(peaks) / fs_hz
+
+
+PEERS: dict[str, Detect] = {
+    "neurokit2 elgendi": neurokit,
+    "biosppy elgendi": biosppy,
+    "heartpy": heartpy,
+    "pyPPG": pyppg,
+}
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Whether a pulse rate follows from the pulses of a window: right, or silent.
 
 An interval is trusted when both its pulses are ordinary ones in an ordinary stretch. Where nothing disturbed the wave
-lately, irregular intervals are a patient's own rhythm and count. After a disturbance they may as well be its traces:
-then only even ones do.
+lately, irregular intervals are a patient's own rhythm and count; but one pulse missed or told twice among even ones
+does not move the rate. After a disturbance irregular intervals may as well be its traces: then only even ones count.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.model import NoValue, Rate
 
+Floats = NDArray[np.float64]
+
 MEMORY_S: Final = 20.0  # how long a disturbance is remembered
 LEAST: Final = 3  # trusted intervals for a rate
-SHARE: Final = 0.35  # of the window, trusted
+SHARE: Final = 0.3  # of the window, trusted
 LONGEST_S: Final = 2.2  # an interval longer than this lacks a pulse
 LOUD, TOO_LOUD, FAINT = 3.0, 4.0, 0.25  # energy of the last second against the usual: disturbed, not trusted, gone
 HIGHEST, LOWEST = 2.0, 0.1  # height against the usual
@@ -25,6 +28,8 @@ IN_RHYTHM, REGULAR = 0.15, 0.7  # and then it must be this near its place, in a 
 DISTURBED_S: Final = 4.0
 UNEVEN: Final = 0.1  # spread of the intervals against their mean
 SKIPPED, SKIPS = 1.75, 0.5  # intervals this long against the median, at most this share of them
+ODD, FEW_ODD = 0.3, 0.25  # off the median by this much; at most this share of a window may be left out,
+LONG_ODD: Final = 1  # and of long ones so many: two pulses missing in 10 s may be a deficit, which must show
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,5 +77,14 @@ def rate_of(pulses: Sequence[Told], t0_s: float, t1_s: float) -> Rate:
         if trusted.std() > UNEVEN * trusted.mean():
             return Rate(None, NoValue.UNSURE)
     elif every.max() < LONGEST_S:
-        return Rate(60.0 * every.size / float(every.sum()))
+        return Rate(_without_odd(every))
     return Rate(60.0 * trusted.size / float(trusted.sum()))
+
+
+def _without_odd(interval: Floats) -> float:
+    """Rate of the intervals of a window, a few odd ones left out."""
+    departs = interval / np.median(interval) - 1.0
+    odd = np.abs(departs) >= ODD
+    if odd.mean() <= FEW_ODD and np.sum(departs >= ODD) <= LONG_ODD:
+        interval = interval[~odd]
+    return 60.0 * interval.size / float(interval.sum())

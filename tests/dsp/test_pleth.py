@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from synthetic_pleth import UPSLOPE_S, beats, blocks, light, wave
 
 from agent.dsp.pleth import PlethSmoother, PulseDetector
+from agent.dsp.pulse_rate import Told, rate_of
 from agent.model import Happening, NoValue
 
 SHARED = Path(os.environ.get("BESACE_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -185,6 +186,31 @@ def test_the_rate_of_a_clean_wave(rate):
     detector = PulseDetector(FS)
     detector.push(wave(beats(rate, SECONDS), SECONDS, FS))
     assert detector.rate().bpm == pytest.approx(rate, rel=0.03)
+
+
+def told(times_s):
+    return [Told(float(t), height=1.0, unsure=0.1, phase=0.0, regular=0.9, excess=1.0) for t in times_s]
+
+
+@pytest.mark.parametrize("change", ["none", "one missed", "one twice"])
+def test_one_pulse_missed_or_told_twice_does_not_move_the_rate(change):
+    pulses = list(np.arange(0.3, 30.0, 0.75))
+    if change == "one missed":
+        del pulses[32]
+    elif change == "one twice":
+        pulses.insert(33, pulses[32] + 0.35)
+    assert rate_of(told(pulses), 20.0, 30.0).bpm == pytest.approx(80.0, abs=2.0)
+
+
+def test_pulses_that_are_missing_again_and_again_show_as_a_lower_rate():
+    """Every sixth beat ejects nothing: the pulse rate is what arrives, or there could be no pulse deficit."""
+    pulses = [t for k, t in enumerate(np.arange(0.3, 30.0, 0.6)) if k % 6]
+    assert rate_of(told(pulses), 20.0, 30.0).bpm == pytest.approx(100.0 * 5 / 6, abs=3.0)
+
+
+def test_two_in_three_uneven_intervals_are_the_rhythm():
+    pulses = np.cumsum(np.tile([0.5, 1.1, 0.75], 14))
+    assert rate_of(told(pulses), 20.0, 30.0).bpm == pytest.approx(60.0 * 3 / 2.35, abs=3.0)
 
 
 def test_no_rate_at_first_then_one():
