@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check install bench bench-ecg bench-pleth bench-stethoscope bench-drivers bench-wire bench-custody chaos fuzz clean
+.PHONY: demo test check install bench bench-ecg bench-pleth bench-stethoscope bench-drivers bench-wire bench-custody bench-listening chaos fuzz clean
 
 demo: .venv/demo
 	$(BIN)/besace demo
@@ -34,6 +34,9 @@ bench-stethoscope: .venv/dev
 
 bench-wire: build/peers-wire/done
 	build/peers-wire/bin/python -m benchmarks.waveform
+
+bench-listening: .venv/dev
+	$(BIN)/python -m benchmarks.listening
 
 bench-drivers: .venv/dev
 	$(BIN)/python -m benchmarks.drivers

@@ -30,6 +30,7 @@ const hearing = new Hearing((state, at) => {
   if (state === "failed") show();
   if (state !== "playing") return write(heard, state === "failed" ? words.hearFailed : words.hearWaiting);
   const lag = Math.max(0, view.live.now() - at);
+  heard.dataset.lag = lag.toFixed(3);
   const mode = hearing.mode === "raw" ? words.hearRaw : words.hearTreated;
   write(heard, words.hearLag.replace("{mode}", mode).replace("{seconds}", lag.toFixed(1).replace(".", ",")));
 });
