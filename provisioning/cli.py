@@ -14,7 +14,7 @@ from pathlib import Path
 from agent.badges import Role
 from agent.config import load
 from agent.errors import ConfigError, HubError, ProvisioningError, StateError
-from provisioning import badges, enrol, issue, labels, office, revoke, unit, vault
+from provisioning import badges, enrol, issue, labels, office, retire, revoke, unit, vault
 from provisioning.authority import certificate_pem, write_private
 
 ROLES = {
@@ -107,10 +107,10 @@ def _bag_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
     renew = commands.add_parser("renew", parents=[bag], help="on the bag: what the timer calls")
     renew.add_argument("--force", action="store_true", help="renew now")
 
-    retire = commands.add_parser("retire", parents=[bag], help="on the bag: erase it for good")
-    retire.add_argument("name", help="the bag's own name, to be sure")
-    retire.add_argument("--force", action="store_true", help="erase though the hub may not have everything")
-    retire.add_argument("--no-stop", action="store_true", help="leave systemd alone")
+    ending = commands.add_parser("retire", parents=[bag], help="on the bag: erase it for good")
+    ending.add_argument("name", help="the bag's own name, to be sure")
+    ending.add_argument("--force", action="store_true", help="erase though the hub may not have everything")
+    ending.add_argument("--no-stop", action="store_true", help="leave systemd alone")
 
 
 # --- the authority -----------------------------------------------------------------------------------------------
@@ -307,14 +307,14 @@ def _retire(args: argparse.Namespace) -> int:
         raise ProvisioningError(f"this bag is {config.bag.name}\nNext: give its own name")
     try:
         if place.link.is_symlink():  # its end is where erasing begins: interrupted there, nobody is left to ask
-            unit.bid_farewell(place, say=_say)
+            retire.bid_farewell(place, say=_say)
     except (StateError, ProvisioningError) as error:
         if not args.force:
             raise
         _say(f"forced, without a record at the hub: {str(error).splitlines()[0]}")
     if not args.no_stop:
         unit.take_down()
-    enrol.retire(place, config.bag.state_dir)
+    retire.erase(place, config.bag.state_dir)
     _say(f"erased. Next, at the authority: besace-provision revoke {args.name} --why retired")
     return 0
 

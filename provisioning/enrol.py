@@ -385,22 +385,3 @@ def install_offline(place: Place, answer: bytes) -> None:
     write_config(place, name, str(host), int(port))
     _switch(place)
     _keep_revoked(place, given)
-
-
-def retire(place: Place, state_dir: Path) -> None:
-    """Erase this bag: first its keys, without which what is on board stays sealed for ever, then everything else.
-
-    The configuration goes last: until then, called again after a kill, it goes on.
-    """
-    place.link.unlink(missing_ok=True)
-    for folder in (place.etc / "identity.a", place.etc / "identity.b"):
-        for key in folder.glob("device.key*"):
-            size = key.stat().st_size
-            with key.open("r+b") as file:
-                file.write(os.urandom(size))
-                file.flush()
-                os.fsync(file.fileno())
-        shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(state_dir, ignore_errors=True)
-    for path in (place.etc / "revoked.cose", place.etc / "ledger.head", place.config):
-        path.unlink(missing_ok=True)

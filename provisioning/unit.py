@@ -19,7 +19,6 @@ USER = "besace"
 UNITS = Path("/etc/systemd/system")
 SYSTEMD = Path("/run/systemd/system")
 RECEIPT_WITHIN_S = 10.0
-FAREWELL_WITHIN_S = 60.0
 
 
 def bring_up(place: Place, *, start: bool, say: Callable[[str], None]) -> int:
@@ -48,25 +47,6 @@ def bring_up(place: Place, *, start: bool, say: Callable[[str], None]) -> int:
         time.sleep(0.1)
     say(f"enrolled, but the hub receipted nothing within {RECEIPT_WITHIN_S:.0f} s\nNext: besace doctor")
     return 1
-
-
-def bid_farewell(place: Place, *, say: Callable[[str], None]) -> None:
-    """Let the running agent record that this bag is retired, and wait until the hub has that and all before it.
-
-    StateError when the bag may not be retired now; ProvisioningError when the hub does not receipt in time.
-    """
-    control = load(place.config).bag.control_socket
-    ask(control, {"do": "retire"})
-    say("  retired in the custody log")
-    deadline = time.monotonic() + FAREWELL_WITHIN_S
-    while ask(control, {"do": "status"})["unreceipted"]:
-        if time.monotonic() > deadline:
-            raise ProvisioningError(
-                "the hub has not yet received everything that is on board; nothing is erased\n"
-                "Next: bring the bag near its network and call again, or --force to lose what is not received"
-            )
-        time.sleep(0.2)
-    say("  the hub has everything")
 
 
 def take_down() -> None:

@@ -22,7 +22,7 @@ from agent.transport import wire
 from agent.transport.messages import EpochReason, VisitBody, VisitStep
 from hub.custody import CustodyView, stored
 from hub.nats import BrokerFiles, binary, free_port, write_config
-from provisioning import enrol, issue, unit
+from provisioning import enrol, issue, retire
 from provisioning.authority import certificate_pem
 from provisioning.office import utc_now
 
@@ -191,11 +191,11 @@ def test_a_life_of_a_bag(site):
     assert verify(config)["entries"] == row["entries"]
 
     said = []
-    unit.bid_farewell(site.place, say=said.append)
+    retire.bid_farewell(site.place, say=said.append)
     assert said[-1] == "  the hub has everything"
     site.until(custody="retired", light="unfit")
     assert site.at_hub()[2]["state"] == "retired"
     site.agent.terminate()
     assert site.agent.wait(15) == 0
-    enrol.retire(site.place, site.state)
+    retire.erase(site.place, site.state)
     assert list(site.place.etc.rglob("*")) == []

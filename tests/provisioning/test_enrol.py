@@ -1,20 +1,18 @@
 """Enrolment on the bag: killed anywhere it goes on, what is wrong is refused, the key never leaves."""
 
-import contextlib
 import datetime as dt
 import json
 import os
-import signal
-import sys
 from types import SimpleNamespace
 
 import pytest
 from authority_office import NOW, PASSPHRASE, Hand, bag_place, enrolment_server, make_office, token_for
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from killing import killed_at, steps
 
 from agent import config
-from agent.errors import HubError, ProvisioningError, StateError
+from agent.errors import HubError, ProvisioningError
 from agent.transport import identity
 from provisioning import cli, enrol, issue, revoke, unit
 from provisioning.enrol import FILES, Address
@@ -77,42 +75,6 @@ def test_enrolling_again_changes_nothing(here, hub, tmp_path):
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     enrol.enrol(place, token, hub)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
-
-
-EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.symlink", "os.chmod", "socket.connect", "shutil.rmtree"}
-
-
-def killed_at(number, act):
-    """Run `act` in a child that is killed by SIGKILL before its `number`th act on disk or network; its exit status."""
-    child = os.fork()
-    if child:
-        return os.waitpid(child, 0)[1]
-    seen = 0
-
-    def hook(event, args):
-        nonlocal seen
-        writes = event != "open" or (isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR))
-        if event in EVENTS and writes:
-            seen += 1
-            if seen == number:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    sys.addaudithook(hook)
-    with contextlib.suppress(BaseException):
-        act()
-        os._exit(0)
-    os._exit(1)
-
-
-def steps(act_at):
-    """Kill at the first act, the second, … until one run comes through; how many were killed."""
-    for number in range(1, 200):
-        status = act_at(number)
-        if os.WIFEXITED(status):
-            assert os.WEXITSTATUS(status) == 0
-            return number - 1
-        assert os.WTERMSIG(status) == signal.SIGKILL
-    raise AssertionError("never came through")
 
 
 def test_killed_at_every_step_of_a_first_enrolment_it_is_whole_when_called_again(here, hub, tmp_path):
@@ -304,98 +266,6 @@ def test_an_answer_for_another_bag_is_not_installed(here, tmp_path):
     with pytest.raises(ProvisioningError, match="under the pinned root"):
         enrol.install_offline(mine, answer)
     assert mine.certificate() is None
-
-
-def test_retiring_leaves_no_key_and_no_record(here, hub, tmp_path):
-    place = bag_place(tmp_path)
-    enrol.enrol(place, token_for(here), hub)
-    state = tmp_path / "state"
-    state.mkdir()
-    (state / "outbox.sqlite").write_text("records")
-    enrol.retire(place, state)
-    assert not state.exists()
-    assert [path.name for path in place.etc.rglob("*")] == []
-    enrol.enrol(place, token_for(here), hub)  # it may begin a new life, with a new key
-    assert len(here.journal.read().devices["sac-04"].certificates) == 2
-
-
-def test_killed_at_every_step_of_a_retirement_it_goes_on_and_the_key_goes_first(here, hub, tmp_path):
-    def act_at(number):
-        name = f"sac-{number}"
-        place, state = bag_place(tmp_path, name), tmp_path / f"state-{name}"
-        enrol.enrol(place, token_for(here, name), hub)
-        secret = (place.link / "device.key").read_bytes()
-        state.mkdir()
-        (state / "outbox.sqlite").write_text("records")
-        status = killed_at(number, lambda: enrol.retire(place, state))
-        if not (state / "outbox.sqlite").exists():
-            assert secret not in [path.read_bytes() for path in place.etc.rglob("device.key")]
-        assert place.config.exists() or not state.exists()
-        enrol.retire(place, state)
-        assert (list(place.etc.rglob("*")), state.exists()) == ([], False)
-        return status
-
-    assert steps(act_at) > 8
-
-
-class Running:
-    """An agent that answers on its control socket."""
-
-    def __init__(self, unreceipted=(), refuses=""):
-        self.asked, self._unreceipted, self._refuses = [], list(unreceipted), refuses
-
-    def ask(self, _path, what):
-        self.asked.append(what["do"])
-        if self._refuses:
-            raise StateError(self._refuses)
-        return {"unreceipted": self._unreceipted.pop(0) if what["do"] == "status" and self._unreceipted else 0}
-
-
-def retire(place, *more):
-    return cli.main(["retire", "sac-04", "--etc", str(place.etc), "--no-stop", *more])
-
-
-@pytest.fixture
-def enrolled(here, hub, tmp_path):
-    place = bag_place(tmp_path)
-    enrol.enrol(place, token_for(here), hub)
-    state = tmp_path / "state"
-    state.mkdir()
-    place.config.write_text(place.config.read_text().replace("[bag]\n", f'[bag]\nstate_dir = "{state}"\n'))
-    return place, state
-
-
-def test_a_bag_is_erased_only_when_the_hub_has_the_record_of_its_end(enrolled, monkeypatch):
-    place, state = enrolled
-    agent = Running(unreceipted=[2, 1])
-    monkeypatch.setattr(unit, "ask", agent.ask)
-    assert retire(place) == 0
-    assert agent.asked == ["retire", "status", "status", "status"]
-    assert not state.exists()
-    assert not place.config.exists()
-
-
-def test_what_the_hub_has_not_received_is_not_erased_unless_forced(enrolled, monkeypatch, capsys):
-    place, state = enrolled
-    monkeypatch.setattr(unit, "FAREWELL_WITHIN_S", 0.0)
-    for agent in (Running(unreceipted=[5] * 9), Running(refuses="a bag that is out cannot be retired")):
-        monkeypatch.setattr(unit, "ask", agent.ask)
-        assert retire(place) == 3
-        assert state.exists()
-        assert loaded(place).name == "sac-04"
-    assert "cannot be retired" in capsys.readouterr().err
-    assert retire(place, "--force") == 0
-    assert not state.exists()
-
-
-def test_an_erasure_that_was_interrupted_asks_nobody_any_more(enrolled, monkeypatch):
-    place, state = enrolled
-    agent = Running(refuses="no agent answers")
-    monkeypatch.setattr(unit, "ask", agent.ask)
-    place.link.unlink()
-    assert retire(place) == 0
-    assert agent.asked == []
-    assert not state.exists()
 
 
 def test_root_gives_the_files_to_the_agents_user_only_where_there_is_one(here, hub, tmp_path, monkeypatch):
