@@ -8,7 +8,7 @@ knows a visit.
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -55,11 +55,24 @@ def stored(db: sqlite3.Connection) -> Iterable[tuple[str, bytes, int]]:
 
 
 @dataclass(frozen=True, slots=True)
+class Side:
+    """One of two claims: the start of a hash or boot id that tells it apart, when it was heard, what it says.
+
+    `entry` is the number in the custody log, None for an epoch; `label` the badge that entry names.
+    """
+
+    mark: str
+    heard_s: int
+    entry: int | None = None
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Conflict:
-    """Two claims to one bag: what contradicts what, and each side's name."""
+    """Two claims to one bag: what contradicts what."""
 
     what: str
-    sides: tuple[str, str]
+    sides: tuple[Side, Side]
 
 
 @dataclass(slots=True)
@@ -67,9 +80,9 @@ class _Bag:
     chain: Chain
     custody: Custody = field(default_factory=Custody)
     waiting: dict[int, bytes] = field(default_factory=dict)
-    hashes: dict[int, bytes] = field(default_factory=dict)
-    epochs: dict[tuple[bytes, int], tuple[bytes, str]] = field(default_factory=dict)
-    outboxes: dict[bytes, tuple[int, str]] = field(default_factory=dict)  # highest epoch of each; heard last comes last
+    sides: dict[int, Side] = field(default_factory=dict)
+    epochs: dict[tuple[bytes, int], tuple[bytes, Side]] = field(default_factory=dict)
+    outboxes: dict[bytes, tuple[int, Side]] = field(default_factory=dict)  # highest epoch each, newest last
     conflicts: dict[Conflict, None] = field(default_factory=dict)
     damaged: str = ""
     heard_s: int = 0
@@ -96,7 +109,7 @@ class CustodyView:
         """
         bag = self._bag(device)
         bag.heard_s = max(bag.heard_s, arrived_s)
-        side = f"{device} started as {header.boot_id.hex()[:8]}, heard {arrived_s}"
+        side = Side(header.boot_id.hex()[:8], arrived_s)
         known, name = bag.epochs.setdefault((header.chain, header.number), (header.epoch, side))
         if known != header.epoch:
             bag.conflicts[Conflict(TWO_BAGS, (name, side))] = None
@@ -112,15 +125,17 @@ class CustodyView:
         bag = self._bag(device)
         bag.heard_s = max(bag.heard_s, arrived_s)
         try:
-            number = read(entry).number
+            found = read(entry)
         except WireError as error:
             bag.damaged = f"an entry cannot be read: {error}"
             return
-        digest = sha256(entry).digest()
-        known = bag.hashes.setdefault(number, digest)
-        if known != digest:
-            sides = (f"{device} entry {number} {known.hex()[:8]}", f"{device} entry {number} {digest.hex()[:8]}")
-            bag.conflicts[Conflict(TWO_LEDGERS, sides)] = None
+        number = found.number
+        side = Side(sha256(entry).hexdigest()[:16], arrived_s, number, found.act.label)
+        known = bag.sides.setdefault(number, side)
+        if known.mark != side.mark:
+            # The same claim may come again later: it was heard first when it was heard first.
+            if not any(side.mark in {s.mark for s in c.sides} for c in bag.conflicts):
+                bag.conflicts[Conflict(TWO_LEDGERS, (known, side))] = None
             return
         if number > bag.chain.head.number:
             bag.waiting[number] = entry
@@ -184,5 +199,5 @@ class CustodyView:
             "entries": bag.chain.head.number + 1,
             "missing_before": min(bag.waiting, default=None),
             "damaged": bag.damaged,
-            "conflicts": [{"what": c.what, "sides": list(c.sides)} for c in bag.conflicts],
+            "conflicts": [{"what": c.what, "sides": [asdict(side) for side in c.sides]} for c in bag.conflicts],
         }

@@ -16,6 +16,8 @@ from agent.transport.messages import Batch, CustodyBody, EpochReason, Record, Vi
 from agent.transport.wire import decode
 from hub import custody_page
 from hub.custody import SCHEMA, CustodyView, entries_of, keep, stored
+from hub.page import serve_doctor
+from tests.peers.pages import ask, serving
 
 STORY = (
     Act(What.IDENTITY, 1, T0, blob=IDENTITY.certificate_der),
@@ -91,8 +93,8 @@ def test_two_ledgers_are_both_named_and_none_is_overwritten():
     (row,) = view.rows()
     assert row["holder"] == "Mme D."
     (conflict,) = row["conflicts"]
-    assert [side.split()[:3] for side in conflict["sides"]] == [["sac-04", "entry", "4"]] * 2
-    assert len(set(conflict["sides"])) == 2
+    assert [(side["entry"], side["label"]) for side in conflict["sides"]] == [(4, "Mme D."), (4, "M. K.")]
+    assert len({side["mark"] for side in conflict["sides"]}) == 2
     assert view_of([*ENTRIES, *other, *other]).rows()[0]["conflicts"] == [conflict]
 
 
@@ -115,7 +117,8 @@ def test_two_bags_with_one_identity_are_both_named():
     one, two = header(b"A", 5, b"1"), header(b"A", 5, b"2")
     row = conflicts_after(one, one, header(b"A", 6), header(b"A", 4), two)
     (conflict,) = row["conflicts"]
-    assert [side.split()[3].rstrip(",") for side in conflict["sides"]] == [(b"1" * 4).hex(), (b"2" * 4).hex()]
+    assert [side["mark"] for side in conflict["sides"]] == [(b"1" * 4).hex(), (b"2" * 4).hex()]
+    assert [side["heard_s"] for side in conflict["sides"]] == [T0, T0 + 4]
     assert not row["lendable"]
 
 
@@ -179,13 +182,48 @@ def test_the_page_shows_every_state_and_no_markup_of_others():
     view = view_of(ENTRIES)
     rows = view.rows()
     rows[0]["holder"] = "<script>"
-    rows[0]["conflicts"] = [{"what": "two ledgers", "sides": ["a", "b"]}]
+    sides = [{"entry": 4, "label": who, "heard_s": T0, "mark": mark} for who, mark in (("Mme D.", "a"), ("M. K.", "b"))]
+    rows[0]["conflicts"] = [{"what": "two ledgers", "sides": sides}]
+    rows[0]["problems"] = ["BP-1#5200123"]
+    rows[0]["notes"] = ["low:ELEC", "stock:ELEC=2"]
     shown = custody_page.render(rows, lambda s: datetime.fromtimestamp(s, UTC))
     assert "<script>" not in shown
     assert "&lt;script&gt;" in shown
-    assert "Deux journaux de garde différents : a / b" in shown
+    assert (
+        "Deux journaux de garde différents : entrée 4 Mme D., reçu 20/11 07:12 (a) / "
+        "entrée 4 M. K., reçu 20/11 07:12 (b)"
+    ) in shown
+    assert "problème signalé : BP-1 n° 5200123" in shown
+    assert "<li>ELEC à compléter</li>" in shown
+    assert "stock" not in shown
     assert "20/11 07:13" in shown
     whole = custody_page.document(rows, lambda s: datetime.fromtimestamp(s, UTC)).decode()
     assert whole.startswith('<!doctype html><html lang="fr">')
     assert shown in whole
+    (boots,) = conflicts_after(header(b"A", 5, b"1"), header(b"A", 5, b"2"))["conflicts"]
+    assert "démarrage, reçu 20/11 07:12 (31313131) / démarrage, reçu 20/11 07:12 (32323232)" in custody_page.render(
+        [rows[0] | {"conflicts": [boots]}], lambda s: datetime.fromtimestamp(s, UTC)
+    )
     assert "Aucun sac connu" in custody_page.render([], lambda s: datetime.fromtimestamp(s, UTC))
+
+
+@pytest.mark.parametrize("custody", [True, False])
+def test_the_hub_serves_it_where_there_is_custody(custody):
+    document = custody_page.document(view_of(ENTRIES).rows(), lambda s: datetime.fromtimestamp(s, UTC))
+
+    class Nobody:
+        """A directory without visits: the table knows none."""
+
+        def find(self, _code):
+            return None
+
+    async def serve(ready):
+        held = (lambda: document) if custody else None
+        await serve_doctor(Nobody(), host="127.0.0.1", port=0, custody=held, ready=ready)
+
+    with serving(serve) as (url,):
+        status, headers, body = ask(url, "/garde")
+    assert status == (200 if custody else 404)
+    if custody:
+        assert headers["content-type"] == "text/html; charset=utf-8"
+        assert "Sac 04" in body.decode()
