@@ -41,6 +41,7 @@ from agent.model import (
 )
 from agent.notify import notify, watchdog_s
 from agent.outbox import Lock, OutboxThread
+from agent.pictures import Pictures, pictures_of
 from agent.recorder import Recorder
 from agent.signals import Signals
 from agent.status import Tally, resources, since_exec_s
@@ -85,6 +86,7 @@ class Agent:
             wall=lambda: self._wall(self._clock.now_ns()),
         )  # fmt: skip
         self._dating = Dating()
+        self._pictures: Pictures | None = None
         self._signals = Signals(described=self._described, found=self._found, watched=self._looked_at)
         self._machine = VisitMachine()
         self._tally = Tally()
@@ -211,6 +213,7 @@ class Agent:
     def _opened(self, driver: Driver) -> None:
         """An instrument is about to be tried: the hub and the page are told what it is."""
         self._recorder.instrument(driver.instrument)
+        self._pictures = pictures_of(driver, self._recorder, self._clock.now_ns) or self._pictures
         for stream in driver.streams:
             self._recorder.stream(self._listening.placed(stream), ())
         card = card_of(driver.instrument.key, driver.streams)
@@ -296,6 +299,8 @@ class Agent:
         for action in actions:
             if action is Action.CLOSE:
                 self._listening.close()
+                if self._pictures is not None:
+                    self._pictures.reject()
                 await self._recorder.close_visit()
             elif action is Action.OPEN:
                 code, holder = f"{secrets.randbelow(10_000):04d}", self._lending.holder
@@ -409,8 +414,9 @@ class Agent:
         from agent.display.page import serve_nurse  # noqa: PLC0415 - starlette only where there is a page
 
         await serve_nurse(
-            self.board, self, desk=self._lending.desk, host=self._config.page.host, port=self._config.page.port
-        )
+            self.board, self, desk=self._lending.desk, camera=lambda: self._pictures,
+            host=self._config.page.host, port=self._config.page.port,
+        )  # fmt: skip
 
     def _verbs(self) -> dict[str, Any]:
         async def status(_: dict[str, Any]) -> dict[str, Any]:

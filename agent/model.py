@@ -204,6 +204,7 @@ class Media(Enum):
     PDF = "application/pdf"
     SCP_ECG = "application/x-scp-ecg"
     JPEG = "image/jpeg"
+    MOTION_JPEG = "video/x-motion-jpeg"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from agent.transport.messages import Batch, FileBody, InstrumentBirth
 from agent.transport.records import RecordReader
 from hub.store import Store
 
-ENDING = {Media.PDF: "pdf", Media.SCP_ECG: "scp", Media.JPEG: "jpg"}
+ENDING = {Media.PDF: "pdf", Media.SCP_ECG: "scp", Media.JPEG: "jpg", Media.MOTION_JPEG: "mjpeg"}
 KEPT_BYTES = 64 << 20
 
 

@@ -14,6 +14,7 @@ IO_MODULES = {
     "urllib", "tempfile", "shutil", "serial", "bleak", "sounddevice", "aiomqtt",
 }  # fmt: skip
 ONE_IMPORTER = {
+    "av": {"agent/drivers/camera.py"},
     "bleak": {"agent/drivers/ble.py"},
     "bleak_retry_connector": {"agent/drivers/ble.py"},
     "dbus_fast": {"agent/drivers/pairing.py"},

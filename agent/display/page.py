@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from agent.display.board import Board
     from agent.display.web import Live
+    from agent.pictures import Pictures
 
 
 class Actions(Protocol):
@@ -59,6 +60,7 @@ async def serve_nurse(
     actions: Actions,
     *,
     desk: DeskKeys | None = None,
+    camera: "Callable[[], Pictures | None]" = lambda: None,
     host: str,
     port: int,
     ready: Callable[[str], object] | None = None,
@@ -76,10 +78,16 @@ async def serve_nurse(
 
     sock = web.bind(host, port)
     live = web.Live()
-    await web.serve(nurse_app(board, actions, live, desk), sock, live=live, names=names, ready=ready)
+    await web.serve(nurse_app(board, actions, live, desk, camera), sock, live=live, names=names, ready=ready)
 
 
-def nurse_app(board: "Board", actions: Actions, live: "Live", desk: DeskKeys | None = None) -> "ASGIApp":
+def nurse_app(
+    board: "Board",
+    actions: Actions,
+    live: "Live",
+    desk: DeskKeys | None = None,
+    camera: "Callable[[], Pictures | None]" = lambda: None,
+) -> "ASGIApp":
     """Return the page's routes; a bag without a loan desk has none of its keys."""
     from starlette.applications import Starlette  # noqa: PLC0415
     from starlette.requests import Request  # noqa: PLC0415
@@ -87,6 +95,7 @@ def nurse_app(board: "Board", actions: Actions, live: "Live", desk: DeskKeys | N
     from starlette.routing import Route  # noqa: PLC0415
 
     from agent.display import web  # noqa: PLC0415
+    from agent.display.camera_page import camera_routes  # noqa: PLC0415
 
     async def home(_: Request) -> Response:
         demo = "" if board.demo else "none"
@@ -129,6 +138,7 @@ def nurse_app(board: "Board", actions: Actions, live: "Live", desk: DeskKeys | N
             Route("/", home),
             Route("/static/{name}", web.static),
             Route("/live", stream),
+            *camera_routes(camera, board.words),
             *(Route(path, gesture(shape, act), methods=["POST"]) for path, (shape, act) in gestures.items()),
         ]
     )

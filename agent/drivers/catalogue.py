@@ -16,6 +16,7 @@ from agent.model import Instrument, Kind
 
 if TYPE_CHECKING:
     from agent.drivers.ble import Radio
+    from agent.drivers.jpeg import FrameDecoder
     from agent.drivers.stethoscope import StethoscopeDecoder
 
 
@@ -25,6 +26,7 @@ class Transport(Enum):
     SERIAL = "serial"
     BLE = "ble"
     SOUND = "sound"
+    CAMERA = "camera"
 
 
 NOT_CLINICAL = "Non clinique"
@@ -163,6 +165,20 @@ ROWS = (
         kinds=(Kind.HEART_RATE, Kind.RESPIRATION_RATE, Kind.SPO2, Kind.TEMPERATURE),
         tip="tip_electrodes_moist",
         period_s=0.016,
+    ),
+    Row(
+        key="camera",
+        model="USB camera (otoscope, dermatoscope, wound)",
+        maker="any (USB Video Class)",
+        transport=Transport.CAMERA,
+        decoder="agent.drivers.jpeg:FrameDecoder",
+        match=Match(),
+        site=None,
+        ce_class=NOT_CLINICAL,
+        multi_patient=True,
+        essential=False,
+        kinds=(),
+        tip="tip_camera",
     ),
     Row(
         key="badge-scanner",
@@ -417,3 +433,7 @@ def open_driver(
 
             source = source_at(where, now_ns)
             return SoundDriver(instrument, source, cast("StethoscopeDecoder", decoder), now_ns=now_ns)
+        case Transport.CAMERA:
+            from agent.drivers.camera import CameraDriver  # noqa: PLC0415
+
+            return CameraDriver(instrument, where, cast("FrameDecoder", decoder), now_ns=now_ns)

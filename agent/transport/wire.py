@@ -119,7 +119,7 @@ _VISIT_STEP = Choice(VisitStep.OPEN, VisitStep.CLOSE, VisitStep.VOID, VisitStep.
 _SOURCE = Choice(Source.NTP, Source.HUB, Source.RTC, Source.FLOOR)
 _ORDER = Choice(Order.WATCH, Order.UNWATCH, Order.IDENTIFY)
 _EPOCH_REASON = Choice(EpochReason.START, EpochReason.CHECK_OUT, EpochReason.CHECK_IN, EpochReason.AGE)
-_MEDIA = Choice(Media.PDF, Media.SCP_ECG, Media.JPEG)
+_MEDIA = Choice(Media.PDF, Media.SCP_ECG, Media.JPEG, Media.MOTION_JPEG)
 CHOICES = (
     _GAP_REASON, _SIGNAL, _QUALITY, _NO_VALUE, _CAUSE, _HAPPENING, _STATE, _VISIT_STEP, _SOURCE, _ORDER, _EPOCH_REASON,
     _MEDIA,
