@@ -8,6 +8,7 @@ from driver_rig import fed
 from agent.drivers.base import DecoderCounters
 from agent.drivers.berry import BciDecoder
 from agent.drivers.contec import ContecDecoder
+from agent.drivers.contec_ble import NOTIFY, ContecBleDecoder
 from agent.drivers.gatt.pulse_oximeter import PulseOximeterDecoder
 from agent.drivers.healthypi import BODY, HEAD, TAIL, HealthyPi4Decoder
 from agent.drivers.healthypi5 import OPENVIEW, HealthyPi5Decoder
@@ -25,6 +26,11 @@ def berry(spo2, rate):
 def contec(spo2, rate):
     tops = 0x80 | (rate >> 7) << 3 | (spo2 >> 7) << 4
     return fed(ContecDecoder("x"), bytes((1, tops, 0x85, 0x80 | 40, 0x85, rate | 0x80, spo2 | 0x80, 0x80, 0x80)))
+
+
+def contec_ble(spo2, rate):
+    body = bytes((0xEB, 1, (rate >> 7) << 1, rate & 0x7F, spo2 & 0x7F, 0, 0))
+    return ContecBleDecoder("x").feed(NOTIFY, body + bytes((sum(body) & 0x7F,)), 0)
 
 
 def nonin(spo2, rate):
@@ -69,6 +75,7 @@ GOOD = {masimo: ("097", "072")}
 NAN, NRES, INFINITE = 0x07FF, 0x0800, 0x07FE
 CASES = [
     (berry, 127, 72), (berry, 97, 255), (contec, 127, 72), (contec, 97, 255), (contec, 255, 72),
+    (contec_ble, 97, 255), (contec_ble, 97, 0),
     (nonin, 127, 72), (nonin, 97, 511), (nonin_spot, 127, 72), (nonin_spot, 97, 511), (nonin_spot, 255, 72),
     (nonin_3150, 127, 72), (nonin_3150, 97, 511), (nonin_3150, 255, 72), (nonin_3150, 97, 0xFFFF),
     (plx, NAN, 72), (plx, 97, NAN), (plx, NRES, 72), (plx, 97, NRES), (plx, INFINITE, 72), (plx, 127, 72),
@@ -99,6 +106,10 @@ def test_a_sentinel_is_no_number_and_the_value_beside_it_is_one(protocol, spo2, 
 @pytest.mark.parametrize("protocol", sorted({case[0] for case in CASES}, key=lambda p: p.__name__))
 def test_the_same_bytes_with_values_are_numbers(protocol):
     assert numbers(protocol(*GOOD.get(protocol, (97, 72)))) == [(97, None), (72, None)]
+
+
+def test_without_a_finger_there_is_neither_number():
+    assert [number for number, _ in numbers(contec_ble(127, 72))] == [None, None]
 
 
 @pytest.mark.parametrize("rate", [127, 200])
