@@ -212,6 +212,7 @@ _NO = _W.REFUSED
 def _counting() -> Iterator[Row]:
     """The inventory and the condition: each gesture may be the one that completes the return."""
     for event in (_E.PART, _E.ALL_THERE, _E.INCOMPLETE, _E.DISINFECTED, _E.BROKEN, _E.CONSUMABLES):
+        yield Row(_S.RETURNING, event, _G.IN_VISIT, _S.OUT, Say.END_VISIT_FIRST, _NO)
         yield Row(_S.RETURNING, event, _G.SETTLED, _S.DRAINING, Say.RETURNED, _W.RETURNED)
         yield Row(_S.RETURNING, event, _G.ALWAYS, _S.RETURNING, Say.COUNTED)
 
@@ -283,6 +284,7 @@ TABLE: tuple[Row, ...] = (
     Row(_S.PASSING, _E.POINT, _G.IN_VISIT, _S.OUT, Say.END_VISIT_FIRST, _NO),
     Row(_S.PASSING, _E.POINT, _G.ALWAYS, _S.RETURNING, Say.COUNTING, None, (Action.COUNT,)),
     *_counting(),
+    Row(_S.RETURNING, _E.POINT, _G.IN_VISIT, _S.OUT, Say.END_VISIT_FIRST, _NO),
     Row(_S.RETURNING, _E.POINT, _G.ALWAYS, _S.DRAINING, Say.RETURNED, _W.RETURNED),  # as it is: the rest is missing
     Row(_S.RETURNING, _E.NURSE, _G.ALWAYS, _S.RETURNING, Say.WRONG_CARD, _NO),
     Row(_S.RETURNING, _E.TECHNICIAN, _G.ALWAYS, _S.RETURNING, Say.WRONG_CARD, _NO),

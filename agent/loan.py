@@ -243,14 +243,15 @@ class Loan:
     # --- what follows --------------------------------------------------------------------------------------------
 
     async def _refuse(self, reason: str, badge_id: bytes) -> Said:
-        """Record a refusal, but no more than so many an hour: a passer-by shall not fill the ledger."""
+        log.info("card=refused reason=%s", reason)
+        return await self._happen(Event.REFUSED, None, detail=reason, badge_id=badge_id)
+
+    def _too_many_refusals(self) -> bool:
+        """Whether this hour's refusals are enough: a passer-by shall not fill the ledger."""
         now_ns = self._bag.now_ns()
         recent = [t for t in self._last.refusals if now_ns - t < 3600 * NS]
-        self._last.refusals = [*recent, now_ns]
-        log.info("card=refused reason=%s", reason)
-        if len(recent) >= REFUSALS_AN_HOUR:
-            return self._said(Say.BAD_CARD, reason)
-        return await self._happen(Event.REFUSED, None, detail=reason, badge_id=badge_id)
+        self._last.refusals = [*recent, now_ns][-REFUSALS_AN_HOUR - 1 :]
+        return len(recent) >= REFUSALS_AN_HOUR
 
     async def _happen(
         self,
@@ -273,7 +274,7 @@ class Loan:
             return self._said(Say.NOTHING)
         findings = receipt.findings(readiness)
         who = badge.id if badge else badge_id
-        if row.record is None:
+        if row.record is None or (row.record is What.REFUSED and self._too_many_refusals()):
             return await self._move(row, badge, count, detail, findings)
         act = Act(
             row.record,

@@ -1,5 +1,6 @@
 """The loan's table, row by row as the failure list says it, and what must hold of the whole."""
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -65,6 +66,15 @@ FAILURES = [
     (State.OUT, Event.POINT, {"in_visit": True}, State.OUT, What.REFUSED, Say.END_VISIT_FIRST),
     (State.OUT, Event.NURSE, {"in_visit": True, "holder": True}, State.OUT, What.REFUSED, Say.END_VISIT_FIRST),
     (State.PASSING, Event.NURSE, {"in_visit": True}, State.OUT, What.REFUSED, Say.END_VISIT_FIRST),
+    (State.RETURNING, Event.POINT, {"in_visit": True}, State.OUT, What.REFUSED, Say.END_VISIT_FIRST),
+    (
+        State.RETURNING,
+        Event.DISINFECTED,
+        {"in_visit": True, "settled": True},
+        State.OUT,
+        What.REFUSED,
+        Say.END_VISIT_FIRST,
+    ),
     # overdue
     (State.OUT, Event.OVERDUE, {"in_visit": True}, State.OUT, None, Say.OVERDUE),
     (State.OUT, Event.ON_CHARGER, {}, State.OUT, None, Say.NOT_CHECKED_IN),
@@ -124,13 +134,15 @@ def test_what_is_recorded_and_where_it_leads_agree(row: Row):
         assert row.record in {None, What.REFUSED}
 
 
-def test_nothing_locks_a_bag_during_a_visit():
-    """While a visit is open no event leaves OUT, and nothing but reminders, keeping and problems is recorded."""
+@pytest.mark.parametrize("state", [State.OUT, State.PASSING, State.RETURNING])
+def test_nothing_locks_a_bag_during_a_visit(state):
+    """While a visit is open no event takes the bag from its holder, whatever was begun before it."""
     for event in Event:
-        row = find(State.OUT, event, Facts(in_visit=True))
-        if row is not None:
-            assert row.after is State.OUT
-            assert row.record in {None, What.REFUSED, What.KEPT, What.PROBLEM}
+        for facts in all_facts():
+            row = find(state, event, replace(facts, in_visit=True))
+            if row is not None:
+                assert row.after in {None, State.OUT, state}
+                assert row.record in {None, What.REFUSED, What.KEPT, What.PROBLEM}
 
 
 def test_an_unfit_bag_is_handed_to_nobody():

@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from loan_desk import (
     AUTHORITY,
     COLLEAGUE,
@@ -26,7 +28,7 @@ from loan_desk import (
 
 from agent import ledger
 from agent.badges import Revoked, Role
-from agent.custody import Action, Event, Say, State, What
+from agent.custody import DURABLE, Action, Event, Say, State, What
 from agent.health import Finding, Level, Part, Why
 from agent.holding import replay
 from agent.loan import REFUSALS_AN_HOUR
@@ -122,14 +124,20 @@ def test_a_wrong_role_is_refused():
     run(story)
 
 
-def test_refusals_do_not_fill_the_ledger():
+@pytest.mark.parametrize("good", [False, True])
+def test_refusals_do_not_fill_the_ledger(good):
+    """Neither do those of good cards that are of no use here."""
+
+    def text(number):
+        return (LABELS["BP-1"], SHEET["CASSE"])[number % 2] if good else f"BSC1:JUNK{number}"
+
     async def story():
         desk = await Desk().placed()
         before = len(desk.acts())
         for number in range(REFUSALS_AN_HOUR + 20):
-            await desk.scan(f"BSC1:JUNK{number}", 1)
+            assert (await desk.scan(text(number), 1)).say in {Say.BAD_CARD, Say.WRONG_CARD}
         assert len(desk.acts()) == before + REFUSALS_AN_HOUR
-        await desk.scan("BSC1:LATER", 3601)
+        await desk.scan(text(1), 3601)
         assert len(desk.acts()) == before + REFUSALS_AN_HOUR + 1
 
     run(story)
@@ -355,6 +363,62 @@ def test_a_renewed_certificate_is_said_once():
         acts = desk.acts()
         assert [a.what for a in acts].count(What.IDENTITY) == 2
         assert acts[-1].blob == new.certificate_der
+
+    run(story)
+
+
+SCANNED = st.sampled_from(
+    [POINT, OTHER_POINT, NURSE, COLLEAGUE, TECHNICIAN, *SHEET.values(), *LABELS.values(), "BSC1:X"]
+)
+STEPS = st.one_of(
+    st.tuples(st.just("scan"), SCANNED, st.sampled_from([1.0, 4.0, 20.0])),
+    st.tuples(st.just("wait"), st.sampled_from([1.0, 31.0, 601.0, 3601.0])),
+    st.tuples(st.just("press"), st.sampled_from([Event.ALL_THERE, Event.KEEP, Event.PROBLEM, Event.CONSUMABLES])),
+    st.tuples(st.just("set"), st.sampled_from(["visit", "plugged", "anchored"]), st.booleans()),
+    st.tuples(st.just("find"), st.sampled_from([(), (LOW,), (BROKEN,)])),
+    st.tuples(st.just("rows"), st.sampled_from([0, 3])),
+    st.tuples(st.just("restart")),
+)
+
+
+async def take(desk, step):
+    match step:
+        case ("scan", text, after_s):
+            await desk.scan(text, after_s)
+        case ("wait", seconds):
+            await desk.wait(seconds)
+        case ("press", event):
+            await desk.loan.press(event, "STOCK=3" if event is Event.CONSUMABLES else "BP-1")
+        case ("set", name, value):
+            setattr(desk.bag, name, value)
+        case ("find", findings):
+            desk.bag.findings = findings
+        case ("rows", waiting):
+            desk.bag.rows_waiting = waiting
+        case ("restart",):
+            desk.loan = loan_of(desk.bag)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(STEPS, min_size=10, max_size=40))
+def test_whatever_people_do_the_log_is_whole_and_says_where_the_bag_is(steps):
+    async def story():
+        desk = await Desk().placed()
+        for step in steps:
+            before, in_visit = desk.loan.custody, desk.bag.visit
+            await take(desk, step)
+            after = desk.loan.custody
+            assert after == replay(desk.acts())  # the log is verified on the way
+            assert desk.loan.state is after.state or desk.loan.state not in DURABLE
+            assert bool(after.badge) == (after.state is State.OUT)
+            if in_visit and before.state is State.OUT:
+                assert (after.state, after.badge) == (State.OUT, before.badge)  # nothing takes a bag out of a visit
+            if after.state is State.OUT and before.state is not State.OUT:
+                assert before.state is State.HOME
+                assert BROKEN not in desk.bag.findings
+            if after.state is State.HOME and before.state is not State.HOME:
+                assert before.state is State.CHECKING
+                assert after.defects == ()
 
     run(story)
 
