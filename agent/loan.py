@@ -263,7 +263,8 @@ class Loan:
         undated: str = "",
         due_s: int | None = None,
     ) -> Said:
-        if self._writing is not None and not self._writing.done():
+        writing = self._writing is not None and not self._writing.done()
+        if writing or self._certified != self._identity.certificate_der:  # nothing goes before who signs
             return self._said(Say.NOT_RECORDED)
         count = self._talk.count
         if count is not None:

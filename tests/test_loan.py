@@ -353,6 +353,22 @@ def test_a_card_that_refuses_to_write_changes_nothing_until_it_writes(monkeypatc
     run(story)
 
 
+def test_nothing_is_recorded_before_who_signs():
+    async def story():
+        desk = Desk()
+        assert (await desk.scan(POINT)).say is Say.NOT_RECORDED
+        desk.bag.failing.clear()
+        starting = asyncio.create_task(desk.loan.start())
+        await asyncio.sleep(0)
+        assert (await desk.scan(OTHER_POINT)).say is Say.NOT_RECORDED  # a card that refuses to write, from the start
+        desk.bag.failing.set()
+        await starting
+        assert (await desk.scan(POINT)).say is Say.PLACED
+        assert [act.what for act in desk.acts()] == [What.IDENTITY, What.PLACED]
+
+    run(story)
+
+
 def test_a_renewed_certificate_is_said_once():
     async def story():
         desk = await Desk().placed()
