@@ -43,6 +43,7 @@ from agent.notify import notify, watchdog_s
 from agent.outbox import Lock, OutboxThread
 from agent.pictures import Pictures, pictures_of
 from agent.recorder import Recorder
+from agent.sharing import share
 from agent.signals import Signals
 from agent.status import Tally, resources, since_exec_s
 from agent.supervisor import supervise
@@ -214,6 +215,7 @@ class Agent:
         """An instrument is about to be tried: the hub and the page are told what it is."""
         self._recorder.instrument(driver.instrument)
         self._pictures = pictures_of(driver, self._recorder, self._clock.now_ns) or self._pictures
+        share(driver, self._recorder, watched=self._watched, show=self._uplink.show)
         for stream in driver.streams:
             self._recorder.stream(self._listening.placed(stream), ())
         card = card_of(driver.instrument.key, driver.streams)

@@ -118,6 +118,8 @@ async def run(settings: HubSettings, *, page_ready: Callable[[str], object] | No
         store.commit(pending.headers, pending.rows, pending.visits, pending.holes, entries, batches)
         store.ended(_now_ns() // 1000)
 
+    receiver.preview = rooms.preview
+
     def hear(heard: Heard) -> None:
         rooms.hear(heard)
         custody.epoch(heard.device, heard.header, _now_s())

@@ -5,8 +5,8 @@ stands in front of it. The code names a visit, it authenticates nobody; its entr
 
 GET / asks for the code or shows the visit of this session; POST /code enters it (an HTML form); POST /leave forgets
 the session; GET /live streams (server-sent events, as the nurse's page does); GET /sound?mode=raw|treated streams the
-stethoscope; GET /files lists the files that came with the visit, GET /files/<sha256> is one; GET /garde is the
-coordinator's table of bags, which knows no visit; GET /static/*.
+stethoscope; GET /camera is the camera, live; GET /files lists the files that came with the visit, GET /files/<sha256>
+is one; GET /garde is the coordinator's table of bags, which knows no visit; GET /static/*.
 """
 
 import hmac
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from agent.display.board import Board
     from agent.display.web import Live
+    from agent.drivers.camera import Viewfinder
     from agent.transport.files import WholeFile
 
 SESSION_S = 4 * 3600.0
@@ -56,6 +57,10 @@ class RoomView(Protocol):
 
     def documents(self) -> "Sequence[WholeFile]":
         """The files that came with the visit, in order of time."""
+
+    @property
+    def viewfinder(self) -> "Viewfinder":
+        """The newest picture of the visit's camera."""
 
     async def watch(self, on: bool, /) -> None:
         """Be told that a first page opened, or the last one closed: the bag then sends more often, or less."""
@@ -187,6 +192,7 @@ def doctor_app(
     from starlette.routing import Route  # noqa: PLC0415
 
     from agent.display import web  # noqa: PLC0415
+    from hub.camera_page import camera_routes  # noqa: PLC0415
     from hub.files_page import file_routes  # noqa: PLC0415
 
     words = Words.load()
@@ -256,6 +262,7 @@ def doctor_app(
             Route("/live", stream),
             Route("/sound", sound),
             *file_routes(lambda request: entered(request)[0], words),
+            *camera_routes(entered, sessions.watch, words),
             *([Route("/garde", _garde(custody))] if custody is not None else []),
         ]
     )

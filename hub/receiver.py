@@ -22,6 +22,7 @@ from agent.transport.messages import (
     GaveWayBody,
     InstrumentBirth,
     Order,
+    Preview,
     Receipt,
     State,
     StreamBirth,
@@ -91,6 +92,8 @@ class Receiver:
         self._presence: dict[tuple[str, bytes], tuple[int, bool, int]] = {}
         self._ends: dict[tuple[str, bytes], int] = {}
         self._gone: dict[tuple[str, bytes], SeqSet] = {}
+        self._previewed: dict[tuple[str, bytes], int] = {}
+        self.preview: Callable[[str, Preview], None] = lambda _device, _preview: None
         self._pending = Pending()
         self._in_commit: set[tuple[str, bytes, int]] = set()
         self._dirty: dict[str, set[bytes]] = {}
@@ -140,6 +143,8 @@ class Receiver:
             elif parsed.name is topics.Up.BACKLOG:
                 for row in sequence.split(payload):
                     self._one_of_many(parsed.device, row)
+            elif parsed.name is topics.Up.PREVIEW:
+                self._preview(parsed.device, payload)
             else:
                 self._ask(parsed.device, payload)
         except (seal.SealError, WireError) as error:
@@ -222,6 +227,21 @@ class Receiver:
         if head.lane is not seal.Lane.TIME_ASK or not isinstance(message, TimeAsk):
             raise seal.SealError("no question")
         self._asked[device] = message.asked_us, self._utc_us()
+
+    def _preview(self, device: str, payload: bytes) -> None:
+        """A picture to be seen now: only of the epoch the bag speaks under, and each only once."""
+        epoch = self._keyring.find(device, seal.head_of(payload).epoch)
+        if epoch is None or epoch not in self._keyring.listening(device):
+            raise seal.SealError("a picture of another epoch")
+        head, plaintext = epoch.up.open(payload)
+        message = wire.decode(plaintext)
+        if head.lane is not seal.Lane.PREVIEW or not isinstance(message, Preview):
+            raise seal.SealError("no picture")
+        if head.counter <= self._previewed.get((device, head.epoch), 0):
+            raise seal.SealError("an old picture")
+        self._previewed = {key: n for key, n in self._previewed.items() if key[0] != device}
+        self._previewed[device, head.epoch] = head.counter
+        self.preview(device, message)
 
     def answers(self) -> list[tuple[str, bytes]]:
         """The time, to each bag that asked, as (topic, payload); to be sent at once."""

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from agent.display.board import Board, LinkState, VisitState
 from agent.display.views import card_of, spoken, view_of
 from agent.display.words import Words
+from agent.drivers.camera import Frame, Viewfinder
+from agent.drivers.jpeg import JpegError, cleaned
 from agent.dsp.chains import Chains
 from agent.errors import WireError
 from agent.model import (
@@ -26,7 +29,7 @@ from agent.model import (
     Visit,
 )
 from agent.transport.files import WholeFile
-from agent.transport.messages import VisitBody, VisitStep
+from agent.transport.messages import Preview, VisitBody, VisitStep
 from agent.transport.records import Born, Read, RecordReader
 from hub.page import same_code
 from hub.receiver import Heard
@@ -62,6 +65,7 @@ class Room:
         self._who = who
         self.visit: Visit | None = None
         self.files = VisitFiles()
+        self.viewfinder = Viewfinder()
         self.watched = False
         self._now_ns = now_ns
         self._treated = Treated(self.board.treated)
@@ -189,6 +193,15 @@ class Rooms:
             if not self.failed:
                 log.exception("room=%s cannot be shown", heard.device)
             self.failed += 1
+
+    def preview(self, device: str, picture: Preview) -> None:
+        """Show a camera's picture to whoever looks at its visit."""
+        room = self.rooms.get(device)
+        if room is None or not room.viewfinder.wanted:
+            return
+        if room.visit is not None and room.visit.id == picture.visit:
+            with suppress(JpegError):  # what a browser is given is a whole picture
+                room.viewfinder.show(Frame(self._now_ns(), cleaned(picture.jpeg)))
 
     def find(self, code: str) -> Room | None:
         """The one open visit with this code; none when two bags happen to share it."""

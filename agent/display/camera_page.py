@@ -4,6 +4,7 @@ GET /camera, GET /camera/live (motion JPEG; while a page shows it the camera is 
 judgement), and POST /camera/still, /clip, /keep, /reject from its forms. Works without a script.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from html import escape
 from typing import TYPE_CHECKING
@@ -18,9 +19,19 @@ from agent.display.words import Words
 from agent.errors import BesaceError
 
 if TYPE_CHECKING:
+    from agent.drivers.camera import Frame, Viewfinder
     from agent.pictures import Pictures
 
 BOUNDARY = "besace-frame"
+KIND = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
+STALE_S = 2.0
+GREY = bytes.fromhex(
+    "ffd8ffdb0043000804040404040505050505050606060606060606060606060607070708080807070706060707080808080909090808080809"
+    "090a0a0a0c0c0b0b0e0e0e111114ffc4004c000101000000000000000000000000000000060101000000000000000000000000000000011001"
+    "0000000000000000000000000000000011010100000000000000000000000000000021ffc00011080010001003012200021100031100ffda00"
+    "0c03010002110311003f009f00515fffd9"
+)
+"""A grey square of 16 x 16 pixels."""
 
 
 def camera_routes(camera: "Callable[[], Pictures | None]", words: Words) -> list[Route]:
@@ -36,8 +47,7 @@ def camera_routes(camera: "Callable[[], Pictures | None]", words: Words) -> list
         return web.page(document(camera(), words, said=request.query_params.get("said", "")))
 
     async def live(_: Request) -> Response:
-        kind = f"multipart/x-mixed-replace; boundary={BOUNDARY}"
-        return StreamingResponse(_parts(shutter()), media_type=kind)
+        return StreamingResponse(parts(shutter().viewfinder), media_type=KIND)
 
     async def taken(_: Request) -> Response:
         waiting = shutter().waiting
@@ -80,14 +90,20 @@ def camera_routes(camera: "Callable[[], Pictures | None]", words: Words) -> list
     ]
 
 
-async def _parts(pictures: "Pictures") -> AsyncIterator[bytes]:
-    """Every new frame, until the browser goes away."""
-    finder = pictures.viewfinder
+async def parts(finder: "Viewfinder", gone: Callable[[], bool] = lambda: False) -> AsyncIterator[bytes]:
+    """Every new frame, until the browser goes away or `gone`; grey after STALE_S without one: no old picture stands."""
+    last: Frame | None = None
     finder.open()
     try:
-        async for frame in finder.frames():
-            head = f"--{BOUNDARY}\r\ncontent-type: image/jpeg\r\ncontent-length: {len(frame.jpeg)}\r\n\r\n"
-            yield head.encode() + frame.jpeg + b"\r\n"
+        while not gone():
+            try:
+                async with asyncio.timeout(STALE_S):
+                    last = await finder.after(last)
+                jpeg = last.jpeg
+            except TimeoutError:
+                jpeg = GREY
+            head = f"--{BOUNDARY}\r\ncontent-type: image/jpeg\r\ncontent-length: {len(jpeg)}\r\n\r\n"
+            yield head.encode() + jpeg + b"\r\n"
     finally:
         finder.close()
 

@@ -71,6 +71,7 @@ class Viewfinder:
         self._changed = asyncio.Event()
         self._news: asyncio.Future[None] | None = None
         self.newest: Frame | None = None
+        self.shown: Callable[[Frame], None] = lambda _frame: None
 
     @property
     def wanted(self) -> bool:
@@ -104,19 +105,23 @@ class Viewfinder:
     def show(self, frame: Frame) -> None:
         """A new frame came."""
         self.newest = frame
+        self.shown(frame)
         if self._news is not None and not self._news.done():
             self._news.set_result(None)
+
+    async def after(self, last: Frame | None) -> Frame:
+        """The newest frame, waiting for one that is not `last`."""
+        while self.newest is None or self.newest is last:
+            if self._news is None or self._news.done():
+                self._news = asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._news)
+        return self.newest
 
     async def frames(self) -> AsyncIterator[Frame]:
         """Every new frame, as long as one keeps asking; who is slow misses some."""
         last: Frame | None = None
         while True:
-            if self.newest is None or self.newest is last:
-                if self._news is None or self._news.done():
-                    self._news = asyncio.get_running_loop().create_future()
-                await asyncio.shield(self._news)
-                continue
-            last = self.newest
+            last = await self.after(last)
             yield last
 
 

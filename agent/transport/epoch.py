@@ -82,6 +82,7 @@ class Epoch:
         self.header = OutRow(self.id, 0, bytes([seal.Lane.HEADER]) + self.id + signed)
         self._state_counter = 0
         self._ask_counter = 0
+        self._preview_counter = 0
 
     @property
     def last(self) -> int:
@@ -105,6 +106,11 @@ class Epoch:
         """Seal a question for the time."""
         self._ask_counter += 1
         return self.up.seal(seal.Lane.TIME_ASK, self._ask_counter, plaintext)
+
+    def preview(self, plaintext: bytes) -> bytes:
+        """Seal a picture to be seen now and stored nowhere."""
+        self._preview_counter += 1
+        return self.up.seal(seal.Lane.PREVIEW, self._preview_counter, plaintext)
 
 
 @dataclass(frozen=True, slots=True)

@@ -371,4 +371,14 @@ class SignedHeader:
     signature: bytes
 
 
-Message = Batch | Receipt | Command | State | TimeAsk | TimeAnswer | EpochHeader | SignedHeader
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A camera's picture to be seen now by whoever looks at this visit, stored nowhere, never sent again."""
+
+    t_us: int
+    visit: bytes
+    instrument: str
+    jpeg: bytes
+
+
+Message = Batch | Receipt | Command | State | TimeAsk | TimeAnswer | EpochHeader | SignedHeader | Preview

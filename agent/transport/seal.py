@@ -52,12 +52,13 @@ class Lane(IntEnum):
     ROW = 0x01
     STATE = 0x02
     TIME_ASK = 0x03
+    PREVIEW = 0x04
     RECEIPT = 0x11
     COMMAND = 0x12
     TIME_ANSWER = 0x13
 
 
-UP_LANES = frozenset({Lane.ROW, Lane.STATE, Lane.TIME_ASK})
+UP_LANES = frozenset({Lane.ROW, Lane.STATE, Lane.TIME_ASK, Lane.PREVIEW})
 DOWN_LANES = frozenset({Lane.RECEIPT, Lane.COMMAND, Lane.TIME_ANSWER})
 
 

@@ -15,6 +15,7 @@ class Up(Enum):
     BACKLOG = "backlog"
     STATE = "state"
     TIME = "time"
+    PREVIEW = "preview"
 
 
 class Down(Enum):

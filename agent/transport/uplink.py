@@ -27,7 +27,7 @@ from agent.transport import seal, sequence, topics, wire
 from agent.transport.delivery import RESEND_AFTER_S, Delivery
 from agent.transport.epoch import Epoch, OutRow
 from agent.transport.hubtime import HubTime
-from agent.transport.messages import Command, EpochReceipt, Message, Receipt, State, TimeAnswer
+from agent.transport.messages import Command, EpochReceipt, Message, Preview, Receipt, State, TimeAnswer
 from agent.transport.ranges import SeqSet
 
 if TYPE_CHECKING:
@@ -192,6 +192,8 @@ class Uplink:
         self._hooks = hooks
         self._now_ns = now_ns
         self._live: asyncio.Queue[OutRow | Epoch] = asyncio.Queue()
+        self._preview: Preview | None = None
+        self._preview_due = asyncio.Event()
         self._wake_backlog = asyncio.Event()
         self._answered = asyncio.Event()
         self._hub_here = asyncio.Event()
@@ -206,6 +208,12 @@ class Uplink:
         """Send a row live when connected; otherwise it is on board and comes as backlog."""
         if self.state.connected:
             self._live.put_nowait(row)
+
+    def show(self, preview: Preview) -> None:
+        """Send a picture to be seen, when connected; while one is on its way only the newest waits."""
+        if self.state.connected:
+            self._preview = preview
+            self._preview_due.set()
 
     def announce(self, epoch: Epoch) -> None:
         """A new epoch has begun: its header goes before any row of it, on the connection as it is."""
@@ -261,7 +269,11 @@ class Uplink:
             self._wake_backlog.set()
             try:
                 await side_by_side(
-                    self._receive(link), self._send_live(link), self._send_backlog(link), self._watch(link)
+                    self._receive(link),
+                    self._send_live(link),
+                    self._send_backlog(link),
+                    self._send_previews(link),
+                    self._watch(link),
                 )
             finally:
                 self._count(link)
@@ -371,6 +383,16 @@ class Uplink:
                 self._hooks.time(anchor)
         else:
             raise WireError("a message on another's lane")
+
+    async def _send_previews(self, link: Link) -> None:
+        """The newest picture, one at a time: what a slow link cannot carry is never sent."""
+        topic = str(topics.Topic(self._device, topics.Up.PREVIEW))
+        while True:
+            await self._preview_due.wait()
+            self._preview_due.clear()
+            preview, self._preview = self._preview, None
+            if preview is not None:
+                await link.publish(topic, self._epoch().preview(wire.encode(preview)))
 
     def _count(self, link: Link) -> None:
         up, down = link.wire_bytes()

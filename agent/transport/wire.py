@@ -36,6 +36,7 @@ from agent.transport.messages import (
     InstrumentBirth,
     Message,
     Order,
+    Preview,
     PreviousEpoch,
     ReadingBody,
     Receipt,
@@ -83,6 +84,7 @@ __all__ = ["MAX_BYTES", "WireError", "decode", "encode"]
 MAX_BYTES = 256 * 1024
 EPOCH = Bytes(6, 6)
 VISIT = Bytes(16, 16)
+PREVIEW_BYTES = 261_000
 FILE_PARTS = 256
 FILE_PART_BYTES = 65536
 BADGE = Bytes(6, 6)
@@ -221,6 +223,7 @@ _MESSAGE = OneOf(
     Row(TimeAnswer, UINT, SINT, SINT, tag=6),
     Tagged(7, _HEADER),
     Row(SignedHeader, Bytes(64, 8192), Bytes(64, 64), tag=8),
+    Row(Preview, UINT, VISIT, Text(), Bytes(1, PREVIEW_BYTES), tag=9),
 )
 
 

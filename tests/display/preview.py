@@ -18,6 +18,7 @@ import numpy as np
 from agent.display.board import Board, Card, LinkState, StreamView
 from agent.display.page import serve_nurse
 from agent.display.words import Words
+from agent.drivers.camera import Viewfinder
 from agent.model import (
     Analysis,
     InstrumentEvent,
@@ -192,6 +193,7 @@ class Room:
     open: bool = True
     watched: list[bool] = field(default_factory=list)
     files: list[WholeFile] = field(default_factory=list)
+    viewfinder: Viewfinder | None = None
 
     def documents(self) -> list[WholeFile]:
         return self.files

@@ -1,11 +1,15 @@
 """The doctor's page on the wire: the code, the session, what a wrong one gets, and who is told that a doctor looks."""
 
+import http.client
 import re
 import time
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 import pytest
 
+from agent.display.camera_page import GREY
+from agent.drivers.camera import Viewfinder
 from agent.errors import StateError
 from agent.model import Media
 from agent.transport.files import Assembly, cut_file
@@ -204,3 +208,19 @@ def test_the_visits_files_are_for_who_entered_it(hub):
     assert (status, headers["content-type"], body) == (200, "application/pdf", b"%PDF-1.7 %%EOF")
     assert headers["content-disposition"].startswith('attachment; filename="imported-file-')
     assert ask(hub.url, f"/files/{'0' * 64}", headers=session)[0] == 404
+
+
+def test_the_camera_is_live_for_who_entered_and_grey_when_nothing_comes(hub, monkeypatch):
+    monkeypatch.setattr("agent.display.camera_page.STALE_S", 0.1)
+    for path in ("/camera", "/camera/live"):
+        assert ask(hub.url, path)[0] == 401
+    hub.room.viewfinder = Viewfinder()
+    session = hub.session()
+    assert "/camera/live" in ask(hub.url, "/camera", headers=session)[2].decode()
+    where = urlsplit(hub.url)
+    connection = http.client.HTTPConnection(where.hostname, where.port, timeout=10)
+    connection.request("GET", "/camera/live", headers=session)
+    answer = connection.getresponse()
+    assert GREY in answer.read(700)
+    assert hub.room.watched[-1] is True
+    connection.close()

@@ -12,6 +12,7 @@ from agent.transport.messages import (
     EpochReason,
     GaveWayBody,
     Order,
+    Preview,
     PreviousEpoch,
     Receipt,
     Record,
@@ -518,3 +519,43 @@ def test_a_pending_commit_knows_what_it_holds(hub):
     assert pending
     assert dataclasses.replace(pending, keys=set()).size == len(epoch.header.payload)
     assert hub.have[BAG][epoch.id] == SeqSet()
+
+
+class TestPreview:
+    """Pictures to be seen: of the epoch the bag speaks under, each once, nothing stored, nothing receipted."""
+
+    TOPIC = f"besace/v1/{BAG}/up/preview"
+    PICTURE = Preview(7, b"v" * 16, "camera", b"\xff\xd8 jpeg")
+
+    @pytest.fixture
+    def seen(self, hub):
+        found = []
+        hub.preview = lambda device, picture: found.append((device, picture))
+        return found
+
+    def test_it_is_shown_once_and_stored_nowhere(self, hub, store, seen):
+        epoch = Bags(BAG).epoch()
+        hub.take(LIVE, epoch.header.payload)
+        commit(hub, store)
+        first, second = (epoch.preview(wire.encode(self.PICTURE)) for _ in range(2))
+        for payload in (first, first, second, first):
+            hub.take(self.TOPIC, payload)
+        assert seen == [(BAG, self.PICTURE)] * 2
+        assert hub.refused["preview"] == 2
+        assert not hub.collect()
+
+    def test_what_is_not_sealed_by_this_bag_for_this_lane_is_refused(self, hub, store, seen):
+        bags = Bags(BAG)
+        old, epoch, stranger = bags.epoch(), bags.epoch(), Bags(BAG).epoch()
+        for known in (old, epoch):
+            hub.take(LIVE, known.header.payload)
+        commit(hub, store)
+        picture = wire.encode(self.PICTURE)
+        wrong = (
+            b"", stranger.preview(picture), old.preview(picture), epoch.row(batch(1)).payload,
+            epoch.preview(wire.encode(batch(1))), epoch.preview(picture)[:-1],
+        )  # fmt: skip
+        for payload in wrong:
+            hub.take(self.TOPIC, payload)
+        assert seen == []
+        assert hub.refused["preview"] == len(wrong)

@@ -2,13 +2,15 @@
 
 import asyncio
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from agent.display.words import Words
+from agent.drivers.jpeg import cleaned
 from agent.model import Gap, GapReason, Instrument, Kind, Reading, SampleBlock, Signal, Stream, Unit
-from agent.transport.messages import Batch, Record, VisitBody, VisitStep, Waveform
+from agent.transport.messages import Batch, Preview, Record, VisitBody, VisitStep, Waveform
 from agent.transport.records import RecordWriter
 from hub.receiver import Heard
 from hub.rooms import EPOCHS_KEPT, WAITING, Rooms
@@ -16,6 +18,7 @@ from tests.peers.cpts import BAG, HEADER
 
 PLETH = Stream("berry-bm1000.pleth", Signal.PLETH, "berry-bm1000", 100.0, 1.0, "1")
 S = 1_000_000_000
+CAMERA = (Path(__file__).parents[1] / "captures" / "camera.mjpeg").read_bytes()
 
 
 @pytest.fixture
@@ -202,3 +205,18 @@ def test_who_is_watched(rooms):
     assert rooms.watched() == {BAG}
     asyncio.run(rooms.rooms[BAG].watch(False))
     assert rooms.watched() == set()
+
+
+def test_a_cameras_picture_is_shown_in_its_visit_to_whoever_looks(rooms):
+    jpeg = cleaned(b"\xff\xd8" + CAMERA.split(b"\xff\xd8")[1])
+    bag = Bag(rooms)
+    bag.open(1, 1)
+    room = rooms.rooms[BAG]
+    rooms.preview(BAG, Preview(5, bytes([1]) * 16, "camera", jpeg))
+    assert room.viewfinder.newest is None  # nobody looks
+    room.viewfinder.open()
+    for device, visit, data in ((BAG, 2, jpeg), ("sac-99", 1, jpeg), (BAG, 1, b"<script>")):
+        rooms.preview(device, Preview(5, bytes([visit]) * 16, "camera", data))
+    assert room.viewfinder.newest is None
+    rooms.preview(BAG, Preview(5, bytes([1]) * 16, "camera", jpeg))
+    assert room.viewfinder.newest.jpeg == jpeg

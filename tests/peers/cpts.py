@@ -39,6 +39,7 @@ from agent.transport.messages import (
     GaveWayBody,
     InstrumentBirth,
     Order,
+    Preview,
     PreviousEpoch,
     ReadingBody,
     Receipt,
@@ -184,6 +185,7 @@ MESSAGES = {
     "command": Command(3, Order.WATCH),
     "state": State(True, 3, "0.1.0"),
     "time ask": TimeAsk(123),
+    "preview": Preview(123, bytes(16), "camera", b"\xff\xd8\xff\xd9"),
     "time answer": TimeAnswer(123, -1, 2**62),
     "header": HEADER,
     "header: the first": EpochHeader(

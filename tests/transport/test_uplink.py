@@ -14,7 +14,7 @@ from agent.outbox import OutboxThread
 from agent.supervisor import Backoff
 from agent.transport import seal, sequence, topics, wire
 from agent.transport.delivery import Delivery
-from agent.transport.messages import Command, EpochReceipt, Order, Receipt, State, TimeAnswer, TimeAsk
+from agent.transport.messages import Command, EpochReceipt, Order, Preview, Receipt, State, TimeAnswer, TimeAsk
 from agent.transport.uplink import MOST_REFUSED, SILENCE_S, Hooks, Uplink
 from tests.peers.cpts import BAG, Bags, HandClock, batch, keyring
 
@@ -426,6 +426,29 @@ class TestTime:
             (anchor,) = peer.anchors
             assert (anchor.utc_us, anchor.uncertainty_us, anchor.source) == (1000, 51_000, Source.HUB)
             assert peer.uplink.state.refused == 0
+
+        with_peer(tmp_path, test)
+
+
+class TestPreview:
+    """Pictures to be seen, not kept: none without a connection, and only the newest waits."""
+
+    def test_only_the_newest_goes_and_none_is_queued_for_later(self, tmp_path):
+        def picture(n):
+            return Preview(n, bytes(16), "camera", b"jpeg")
+
+        async def test(peer):
+            for n in (1, 2, 3):
+                peer.uplink.show(picture(n))
+            await peer.settle()
+            (sent,) = peer.link.sent(topics.Up.PREVIEW)
+            head, plaintext = peer.hub.admit(BAG, peer.epoch.header.payload).up.open(sent)
+            assert (head.lane, wire.decode(plaintext)) == (seal.Lane.PREVIEW, picture(3))
+            peer.uplink.state.connected = False
+            peer.uplink.show(picture(4))
+            peer.uplink.state.connected = True
+            await peer.settle()
+            assert len(peer.link.sent(topics.Up.PREVIEW)) == 1
 
         with_peer(tmp_path, test)
 
