@@ -2,9 +2,9 @@
 
     python -m benchmarks.listening [--seconds 20]
 
-The doctor's page says what it plays now (the board's time of the sample that leaves the sound card's buffer); the lag is
-the board's present minus that. It holds the instrument's read, the batch, TLS, the broker, the hub's commit (fsync), the
-page's stream and the player's own reserve. The bag's and the hub's clock are one here, as they are on one machine.
+The doctor's page says what it plays now (the board's time of the sample that leaves the sound card's buffer); the lag
+is the board's present minus that. It holds the instrument's read, the batch, TLS, the broker, the hub's commit (fsync),
+the page's stream and the player's own reserve. The bag's and the hub's clock are one here, as they are on one machine.
 """
 
 import argparse
