@@ -5,7 +5,6 @@ instrument -> driver -> dsp -> visit -> outbox -> uplink; receipts and commands 
 
 import asyncio
 import logging
-import secrets
 import signal
 import time
 from contextlib import AbstractAsyncContextManager
@@ -17,14 +16,13 @@ from agent.clock import VOUCHED, BootClock, Clock
 from agent.config import Config
 from agent.control import serve_control
 from agent.dating import OUTSIDE_NS, Dating
-from agent.display.board import Board, LinkState, VisitState
+from agent.display.board import Board, LinkState
 from agent.display.views import card_of, spoken, view_of
 from agent.display.words import Words
 from agent.drivers.base import Driver, Item
 from agent.errors import StateError
 from agent.instruments import Instruments
 from agent.lending import Lending
-from agent.listening import Listening
 from agent.model import (
     Analysis,
     ChainStage,
@@ -34,10 +32,8 @@ from agent.model import (
     Reading,
     SampleBlock,
     Scan,
-    Signal,
     Stream,
     Trace,
-    Visit,
 )
 from agent.notify import notify, watchdog_s
 from agent.outbox import Lock, OutboxThread
@@ -52,13 +48,11 @@ from agent.transport.delivery import Delivery
 from agent.transport.messages import Command, Order
 from agent.transport.records import RecordWriter
 from agent.transport.uplink import Broker, Hooks, Link, Uplink, Will, connect
-from agent.visit import Action, Event, State, VisitMachine
+from agent.visiting import Visiting
 
 log = logging.getLogger(__name__)
 
-RESUME_WITHIN_S = 300.0
 WATCH_FORGOTTEN_S = 15.0
-MICROPHONE_EVERY_S = 5.0
 DRAIN_S = 5.0
 SPOT = {
     Kind.PRESSURE_SYSTOLIC, Kind.PRESSURE_DIASTOLIC, Kind.PRESSURE_MEAN, Kind.TEMPERATURE, Kind.GLUCOSE, Kind.WEIGHT,
@@ -89,10 +83,8 @@ class Agent:
         self._dating = Dating()
         self._pictures: Pictures | None = None
         self._signals = Signals(described=self._described, found=self._found, watched=self._looked_at)
-        self._machine = VisitMachine()
         self._tally = Tally()
         self._watched_until_s = 0.0
-        self._listening = Listening()
         self._stopping = asyncio.Event()
         self.board = Board(
             Words.load(),
@@ -122,6 +114,17 @@ class Agent:
         self._recorder.offer = self._uplink.offer
         self._recorder.announce = self._uplink.announce
         self._recorder.committed = self._uplink.committed
+        self._visiting = Visiting(
+            self._recorder,
+            clock=self._clock,
+            board=self.board,
+            instruments=self._instruments,
+            signals=self._signals,
+            demo=config.bag.demo,
+            placed_anew=lambda stream: self._described(stream, self._signals.stages(stream.name)),
+            holder=lambda: self._lending.holder,
+            closing=self._visit_closes,
+        )
         self._lending = Lending(
             config,
             clock=self._clock,
@@ -132,8 +135,8 @@ class Agent:
             instruments=self._instruments,
             board=self.board,
             link=self._uplink.state,
-            visit=lambda: self._machine.state,
-            handed_over=self._handed_over,
+            visit=lambda: self._visiting.state,
+            handed_over=self._visiting.handed_over,
         )
 
     def _connect(self, will: Will) -> AbstractAsyncContextManager[Link]:
@@ -149,7 +152,7 @@ class Agent:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
-        self._resume_or_ready()
+        self._visiting.resume_or_ready()
         tasks = {
             "cut": supervise("cut", lambda: self._recorder.cut_every(self._interval_s)),
             "uplink": supervise("uplink", self._uplink.run),
@@ -157,7 +160,7 @@ class Agent:
             "instruments": self._instruments.run(),
             "control": serve_control(self._config.bag.control_socket, self._verbs()),
             "watchdog": self._watchdog(),
-            "microphone": self._close_microphone(),
+            "microphone": self._visiting.close_microphone(),
         } | self._lending.tasks()
         if self._config.page.enabled:
             tasks["page"] = self._page()
@@ -217,14 +220,14 @@ class Agent:
         self._pictures = pictures_of(driver, self._recorder, self._clock.now_ns) or self._pictures
         share(driver, self._recorder, watched=self._watched, show=self._uplink.show)
         for stream in driver.streams:
-            self._recorder.stream(self._listening.placed(stream), ())
+            self._recorder.stream(self._visiting.listening.placed(stream), ())
         card = card_of(driver.instrument.key, driver.streams)
-        self.board.describe(map(self._listening.placed, driver.streams), cards=[card] if card else ())
+        self.board.describe(map(self._visiting.listening.placed, driver.streams), cards=[card] if card else ())
         self._signals.add(driver.streams)
 
     def _described(self, stream: Stream, stages: tuple[ChainStage, ...]) -> None:
         """A stream's stages became known: the hub and the page are told what the signal goes through."""
-        stream = self._listening.placed(stream)
+        stream = self._visiting.listening.placed(stream)
         self._recorder.stream(stream, stages)
         self.board.describe([stream], views={stream.name: view_of(stages)})
 
@@ -234,11 +237,11 @@ class Agent:
         for driver in self._instruments.drivers.values():
             writer.instrument(driver.instrument, now)
             for stream in driver.streams:
-                writer.stream(self._listening.placed(stream), self._signals.stages(stream.name), now)
+                writer.stream(self._visiting.listening.placed(stream), self._signals.stages(stream.name), now)
 
     def _take(self, item: Item) -> None:
         """Everything an instrument gives comes through here, in the loop."""
-        if isinstance(item, SampleBlock) and not self._wanted(item):
+        if isinstance(item, SampleBlock) and not self._visiting.wants(item):
             return
         if isinstance(item, Scan):
             self._tally.count(item)
@@ -270,103 +273,17 @@ class Agent:
         elif isinstance(item, InstrumentEvent):
             self._instruments.saw(item)
 
-    def _wanted(self, block: SampleBlock) -> bool:
-        """Sound is taken only while «Écoute» is on; everything else always."""
-        return self._listening.on or self._signals.signal(block.stream) is not Signal.SOUND
-
     def _found(self, shown: Trace | Analysis) -> None:
         self.board.feed(shown)
         if isinstance(shown, Analysis):
             self._recorder.add([shown])
-            self._listening.heard(shown, self._clock.now_ns())
+            self._visiting.heard(shown)
             self._tally.analysed(shown, self._signals.signal(shown.stream).value)
 
-    # --- the visit ----------------------------------------------------------------------------------------------
-
-    def _resume_or_ready(self) -> None:
-        """After a restart within five minutes the open visit goes on by itself."""
-        kept = self._recorder.kept_visit()
-        if kept is not None and self._clock.now_ns() - kept[1] < RESUME_WITHIN_S * 1e9:
-            self._machine.on(Event.RESUMED)
-            self._listen_in_demo()
-            self._recorder.open_visit(kept[0], resumed=True)
-        else:
-            self._machine.on(Event.STARTED)
-        self._show_visit()
-
-    async def _visit_event(self, event: Event) -> None:
-        actions = self._machine.on(event)
-        if actions is None:
-            raise StateError(f"{event.value} is not possible while {self._machine.state.value}")
-        for action in actions:
-            if action is Action.CLOSE:
-                self._listening.close()
-                if self._pictures is not None:
-                    self._pictures.reject()
-                await self._recorder.close_visit()
-            elif action is Action.OPEN:
-                code, holder = f"{secrets.randbelow(10_000):04d}", self._lending.holder
-                visit = Visit(secrets.token_bytes(16), code, self._clock.now_ns(), holder)
-                self._recorder.open_visit(visit, resumed=False)
-                self._recorder.add(self._instruments.states())  # what each announced before there was a visit
-                self._listen_in_demo()
-        self._show_visit()
-
-    def _handed_over(self) -> None:
-        if self._machine.on(Event.HANDED_OVER) is not None:
-            self._show_visit()
-
-    async def new_visit(self) -> None:
-        """*Nouvelle visite*: a new random id and code; an open visit is closed first."""
-        await self._visit_event(Event.NEW_VISIT)
-
-    async def end_visit(self) -> None:
-        """*Terminer*."""
-        await self._visit_event(Event.END_VISIT)
-
-    async def set_listening(self, on: bool, /) -> None:
-        """*Écoute*: sound is taken only while it is on, and only in a visit."""
-        if on and self._machine.state is not State.VISIT:
-            raise StateError("sound is taken only during a visit")
-        if on:
-            self._listening.open(self._clock.now_ns())
-        else:
-            self._listening.close()
-        self._show_sound()
-
-    async def silence(self, on: bool, /) -> None:
-        """«Silence»: the buzzer stays still until somebody wants it back."""
-        self._lending.silence(on)
-
-    async def set_site(self, site: str, /) -> None:
-        """Where the bell lies: the hub and the page are told with the stream."""
-        try:
-            self._listening.at(site, self._clock.now_ns())
-        except ValueError as error:
-            raise StateError(str(error)) from error
-        self._show_sound()
-
-    def _listen_in_demo(self) -> None:
-        if self._config.bag.demo:
-            self._listening.open(self._clock.now_ns())
-
-    async def _close_microphone(self) -> None:
-        """An open microphone that hears no body closes."""
-        while True:
-            await asyncio.sleep(MICROPHONE_EVERY_S)
-            if self._listening.due(self._clock.now_ns()):
-                await self.set_listening(False)
-
-    def _show_sound(self) -> None:
-        for driver in self._instruments.drivers.values():
-            for stream in driver.streams:
-                if stream.signal is Signal.SOUND:
-                    self._described(stream, self._signals.stages(stream.name))
-        self.board.listening(self._listening.on, self._listening.site)
-
-    def _show_visit(self) -> None:
-        self.board.visit(self._recorder.visit, VisitState(self._machine.state.value))
-        self.board.listening(self._listening.on, self._listening.site)
+    def _visit_closes(self) -> None:
+        """A picture that nobody has kept yet is nobody's any more."""
+        if self._pictures is not None:
+            self._pictures.reject()
 
     # --- the hub ------------------------------------------------------------------------------------------------
 
@@ -406,18 +323,18 @@ class Agent:
         else:
             away = LinkState.OFFLINE if state.connections or state.last_error else LinkState.STARTING
             self.board.link(away, state.receipted_until_ns or None)
-        if self._machine.state is State.CLOSING and not self._delivery.unreceipted():
-            self._machine.on(Event.DRAINED)
-            self._show_visit()
+        if not self._delivery.unreceipted():
+            self._visiting.drained()
 
     # --- the page and the control socket ------------------------------------------------------------------------
 
     async def _page(self) -> None:
         from agent.display.page import serve_nurse  # noqa: PLC0415 - starlette only where there is a page
 
+        page, lending = self._config.page, self._lending
         await serve_nurse(
-            self.board, self, desk=self._lending.desk, camera=lambda: self._pictures,
-            host=self._config.page.host, port=self._config.page.port,
+            self.board, self._visiting, silence=lending.silence, desk=lending.desk, camera=lambda: self._pictures,
+            host=page.host, port=page.port,
         )  # fmt: skip
 
     def _verbs(self) -> dict[str, Any]:
@@ -425,11 +342,11 @@ class Agent:
             return self.status()
 
         async def new_visit(_: dict[str, Any]) -> dict[str, Any]:
-            await self.new_visit()
-            return {"code": self._recorder.visit.code if self._recorder.visit else None}
+            await self._visiting.new_visit()
+            return {"code": self._visiting.code}
 
         async def end_visit(_: dict[str, Any]) -> dict[str, Any]:
-            await self.end_visit()
+            await self._visiting.end_visit()
             return {}
 
         async def identify(_: dict[str, Any]) -> dict[str, Any]:
@@ -461,8 +378,8 @@ class Agent:
         return {
             "bag": self._config.bag.name,
             "version": __version__,
-            "visit": self._machine.state.value,
-            "code": self._recorder.visit.code if self._recorder.visit else None,
+            "visit": self._visiting.state.value,
+            "code": self._visiting.code,
             "connected": self._uplink.state.connected,
             "connections": self._uplink.state.connections,
             "link_error": self._uplink.state.last_error,

@@ -156,7 +156,7 @@ class Lending:
 
         return {"scan": scan, "retire": retire}
 
-    def silence(self, on: bool) -> None:
+    async def silence(self, on: bool, /) -> None:
         """«Silence»; StateError on a bag without a buzzer."""
         if self.signs is None:
             raise StateError("this bag has no buzzer\nNext: set [lights] enabled = true")

@@ -32,8 +32,8 @@ class Listening:
         self.on, self.site, self._sign_ns = True, None, now_ns
 
     def close(self) -> None:
-        """Close it."""
-        self.on = False
+        """Close it; the next patient's bell may lie anywhere."""
+        self.on, self.site = False, None
 
     def at(self, site: str, now_ns: int) -> None:
         """The bell lies at `site` now. Raises ValueError for an unknown site."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from agent.pictures import Pictures
 
 
+Act = Callable[..., Awaitable[None]]
+
+
 class Actions(Protocol):
     """What a finger on the page may do. Each returns when it is done; a BesaceError means it was refused."""
 
@@ -34,9 +37,6 @@ class Actions(Protocol):
 
     async def set_site(self, site: str, /) -> None:
         """Say where the stethoscope's bell lies."""
-
-    async def silence(self, on: bool, /) -> None:
-        """Keep the buzzer still, or let it sound again."""
 
 
 class DeskKeys(Protocol):
@@ -59,6 +59,7 @@ async def serve_nurse(
     board: "Board",
     actions: Actions,
     *,
+    silence: Act | None = None,
     desk: DeskKeys | None = None,
     camera: "Callable[[], Pictures | None]" = lambda: None,
     host: str,
@@ -69,7 +70,8 @@ async def serve_nurse(
     """Serve the page until cancelled; `ready` gets its address once it listens, port 0 takes a free one.
 
     Raises StateError when the port is busy, the address is a wildcard or foreign, or starlette is not installed.
-    `names` are host names, besides the address itself, that browsers may call the bag by.
+    `silence` keeps the buzzer still, or lets it sound again. `names` are host names, besides the address itself, that
+    browsers may call the bag by.
     """
     try:
         from agent.display import web  # noqa: PLC0415 - 10 MB that a bag without a page never pays
@@ -78,17 +80,18 @@ async def serve_nurse(
 
     sock = web.bind(host, port)
     live = web.Live()
-    await web.serve(nurse_app(board, actions, live, desk, camera), sock, live=live, names=names, ready=ready)
+    await web.serve(nurse_app(board, actions, live, silence, desk, camera), sock, live=live, names=names, ready=ready)
 
 
 def nurse_app(
     board: "Board",
     actions: Actions,
     live: "Live",
+    silence: Act | None = None,
     desk: DeskKeys | None = None,
     camera: "Callable[[], Pictures | None]" = lambda: None,
 ) -> "ASGIApp":
-    """Return the page's routes; a bag without a loan desk has none of its keys."""
+    """Return the page's routes; a bag without a buzzer, or a loan desk, has none of their keys."""
     from starlette.applications import Starlette  # noqa: PLC0415
     from starlette.requests import Request  # noqa: PLC0415
     from starlette.responses import JSONResponse, Response  # noqa: PLC0415
@@ -104,9 +107,7 @@ def nurse_app(
     async def stream(_: Request) -> Response:
         return live.response(board)
 
-    def gesture(
-        shape: dict[str, type], act: Callable[..., Awaitable[None]]
-    ) -> Callable[[Request], Awaitable[Response]]:
+    def gesture(shape: dict[str, type], act: Act) -> Callable[[Request], Awaitable[Response]]:
         """A POST whose body has exactly this shape; its values, in order, are what the gesture is told."""
 
         async def endpoint(request: Request) -> Response:
@@ -119,13 +120,14 @@ def nurse_app(
 
         return endpoint
 
-    gestures: dict[str, tuple[dict[str, type], Callable[..., Awaitable[None]]]] = {
+    gestures: dict[str, tuple[dict[str, type], Act]] = {
         "/visit/new": ({}, actions.new_visit),
         "/visit/end": ({}, actions.end_visit),
         "/listen": ({"on": bool}, actions.set_listening),
         "/site": ({"site": str}, actions.set_site),
-        "/silence": ({"on": bool}, actions.silence),
     }
+    if silence is not None:
+        gestures["/silence"] = ({"on": bool}, silence)
     if desk is not None:
         gestures |= {
             "/desk/all-there": ({}, desk.all_there),

@@ -223,7 +223,9 @@ class Preview:
         return same_code([(CODE, self.room)], code)
 
     async def serve_nurse(self, ready: Ready) -> None:
-        await serve_nurse(self.bag.board, self.gestures, host="127.0.0.1", port=0, ready=ready)
+        await serve_nurse(
+            self.bag.board, self.gestures, silence=self.gestures.silence, host="127.0.0.1", port=0, ready=ready
+        )
 
     async def serve_doctor(self, ready: Ready) -> None:
         await serve_doctor(self, host="127.0.0.1", port=0, demo=True, ready=ready)

@@ -29,7 +29,15 @@ class Lent:
         self._loop = asyncio.get_running_loop()
         self.bag = await DeskBag(self._folder).lent()
         self.board.beside = lambda: {"desk": self.bag.desk.view(), "quiet": self.quiet}
-        await serve_nurse(self.board, self.gestures, desk=self.bag.desk, host="127.0.0.1", port=0, ready=ready)
+        await serve_nurse(
+            self.board,
+            self.gestures,
+            silence=self.gestures.silence,
+            desk=self.bag.desk,
+            host="127.0.0.1",
+            port=0,
+            ready=ready,
+        )
 
     def scan(self, text: str) -> str:
         return asyncio.run_coroutine_threadsafe(self.bag.scan(text), self._loop).result(10)

@@ -26,8 +26,9 @@ class Nurse:
         self.url = ""
 
     async def serve(self, ready):
+        page, names = self.gestures, ["sac-04.local"]
         await serve_nurse(
-            self.patient.board, self.gestures, host="127.0.0.1", port=0, names=["sac-04.local"], ready=ready
+            self.patient.board, page, silence=page.silence, host="127.0.0.1", port=0, names=names, ready=ready
         )
 
 
