@@ -5,7 +5,9 @@ of their own. `Viewfinder` has the newest one, cleaned (jpeg.py), for as long as
 """
 
 import asyncio
+import itertools
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ SIZE = "1280x720"
 FRAMES_PER_S = 10
 PERIOD_S = 1 / FRAMES_PER_S
 POLL_S = 0.5
+SOI = b"\xff\xd8"
+RECORDED = "mjpeg:"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,6 +65,23 @@ class PyAvSource:
         except (av.error.FFmpegError, OSError, IndexError) as error:
             reason = InstrumentReason.BUSY if getattr(error, "errno", 0) == 16 else InstrumentReason.CANNOT_OPEN
             raise InstrumentError(reason, f"{self._path}: {error}") from error
+
+
+class RecordedSource:
+    """Frames of a motion-JPEG file, over and over at FRAMES_PER_S: a camera for demonstration and tests."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def frames(self) -> Iterator[bytes]:
+        """What the file holds, cut where each picture begins."""
+        try:
+            _, *pieces = Path(self._path).read_bytes().split(SOI)
+        except OSError as error:
+            raise InstrumentError(InstrumentReason.CANNOT_OPEN, f"{self._path}: {error}") from error
+        for piece in itertools.cycle(pieces):
+            time.sleep(PERIOD_S)
+            yield SOI + piece
 
 
 class Viewfinder:

@@ -401,7 +401,8 @@ def open_driver(
 ) -> Driver:
     """A driver for the instrument `key` at `where`.
 
-    `where`: a port's path, a Bluetooth address, "card:" and a part of a sound card's name, "pcm:" and a socket's path;
+    `where`: a port's or camera's path, a Bluetooth address, "card:" and a part of a sound card's name, "pcm:" and a
+    socket's path, "mjpeg:" and a recording's;
     `wall` gives the local time of day, or None while it is unknown, for instruments whose clock the maker lets us set;
     `tap` is put around the decoder (to write down what it is fed).
     Nothing is opened before its `run`. Raises InstrumentError(NOT_FOUND) for an unknown key, STACK_DOWN when a
@@ -434,6 +435,8 @@ def open_driver(
             source = source_at(where, now_ns)
             return SoundDriver(instrument, source, cast("StethoscopeDecoder", decoder), now_ns=now_ns)
         case Transport.CAMERA:
-            from agent.drivers.camera import CameraDriver  # noqa: PLC0415
+            from agent.drivers.camera import RECORDED, CameraDriver, PyAvSource, RecordedSource  # noqa: PLC0415
 
-            return CameraDriver(instrument, where, cast("FrameDecoder", decoder), now_ns=now_ns)
+            camera = RecordedSource if where.startswith(RECORDED) else PyAvSource
+            path = where.removeprefix(RECORDED)
+            return CameraDriver(instrument, path, cast("FrameDecoder", decoder), source=camera, now_ns=now_ns)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from driver_rig import until
 
-from agent.drivers.camera import CameraDriver, PyAvSource
+from agent.drivers.camera import CameraDriver, PyAvSource, RecordedSource
 from agent.drivers.catalogue import open_driver
 from agent.drivers.jpeg import FrameDecoder, cleaned
 from agent.errors import InstrumentError, InstrumentReason
@@ -155,6 +155,15 @@ def test_the_catalogue_opens_it():
     driver = open_driver("camera", "/dev/v4l/by-id/any")
     assert isinstance(driver, CameraDriver)
     assert driver.streams == ()
+
+
+def test_a_recording_stands_in_for_a_camera(monkeypatch, tmp_path):
+    monkeypatch.setattr("agent.drivers.camera.PERIOD_S", 0.0)
+    frames = RecordedSource(str(RECORDED)).frames()
+    assert [next(frames) for _ in range(8)] == FRAMES * 2
+    with pytest.raises(InstrumentError):
+        next(RecordedSource(str(tmp_path / "none")).frames())
+    assert open_driver("camera", f"mjpeg:{RECORDED}")._source is RecordedSource
 
 
 def test_frames_come_undecoded_out_of_pyav():
