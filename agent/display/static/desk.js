@@ -25,7 +25,7 @@ export class Desk {
     find("quiet").hidden = quiet === null || quiet === undefined;
     find("quiet").setAttribute("aria-pressed", String(this.quiet));
     const keys = desk && !inVisit ? desk.keys : [];
-    this.place.hidden = !(desk && (desk.fresh || !inVisit)) && find("quiet").hidden;
+    this.place.hidden = !(desk && (desk.fresh || !inVisit));
     for (const name of ["all-there", "keep", "problem"]) find(name).hidden = !keys.includes(name.replace("-", "_"));
     const said = find("desk-said");
     said.dataset.mark = desk?.mark ?? "idle";
