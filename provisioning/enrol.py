@@ -347,7 +347,7 @@ def write_config(place: Place, name: str, broker_host: str, broker_port: int) ->
         return
     identity = place.link
     lines = [
-        "# Written by besace-provision enrol; yours to change. Every key: docs/operations.md.",
+        "# Written by besace-provision enrol; yours to change. Every key: docs/provisioning.md.",
         "[bag]", f'name = "{name}"', "",
         "[hub]", f'host = "{broker_host}"', f"port = {broker_port}", f'ca = "{identity / "root.pem"}"',
         f'certificate = "{identity / "device.pem"}"', f'key = "{identity / "device.key"}"',

@@ -1,9 +1,11 @@
 """The docs say what the code does: drawn tables, named files, sentences for every reason."""
 
+import dataclasses
 import re
+import tomllib
 from pathlib import Path
 
-from agent import custody, visit
+from agent import config, custody, visit
 
 ROOT = Path(__file__).parent.parent
 
@@ -14,6 +16,20 @@ def test_the_visit_is_drawn_as_it_is():
 
 def test_the_loan_is_drawn_as_it_is():
     assert custody.diagram() in (ROOT / "docs/architecture.md").read_text()
+
+
+def test_every_key_of_the_configuration_is_shown_with_its_default():
+    page = (ROOT / "docs/provisioning.md").read_text()
+    shown = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)[-1]
+    parsed, tables = config.parse(shown), tomllib.loads(shown)
+    for table in dataclasses.fields(config.Config):
+        value, written = getattr(parsed, table.name), tables[table.name]
+        if isinstance(value, tuple):
+            (value,), (written,) = value, written
+        assert set(written) == {key.name for key in dataclasses.fields(value)}, table.name
+        for key in dataclasses.fields(value):
+            if key.default is not dataclasses.MISSING and table.name not in {"instrument", "part", "consumable"}:
+                assert getattr(value, key.name) == key.default, (table.name, key.name)
 
 
 def test_files_named_in_the_docs_exist():
