@@ -96,6 +96,7 @@ def test_a_card_read_twice_changes_nothing_and_says_so():
         (card(Role.NURSE, "X", number=99), "revoked"),
         (card(Role.PART, "OTHER-BAG"), "unknown"),
         (card(Role.SHEET, "NIMPORTE"), "unknown"),
+        (card(Role.PART, "COMPLET"), "unknown"),  # a part's label is no code of the condition sheet
     ],
 )
 def test_bad_cards_are_refused_with_their_reason_and_only_the_refusal_is_recorded(text, reason):

@@ -6,7 +6,7 @@ import pytest
 
 from agent.config import LightsConfig
 from agent.custody import Say, State
-from agent.display.leds import AMBER, DARK, GREEN, TUNES, Light, Sound
+from agent.display.leds import AMBER, DARK, GREEN, RED, TUNES, Light, Sound
 from agent.errors import StateError
 from agent.health import Finding, Level, Part, Readiness, Why
 from agent.signs import Conditions, Signs, light_of
@@ -78,6 +78,14 @@ def notes(sound):
     return [hz for hz, _ in TUNES[sound]]
 
 
+async def until(so):
+    """Wait until something is so; and a little more for what must not follow."""
+    async with asyncio.timeout(10):
+        while not so():
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.03)
+
+
 def follow(story, monkeypatch, **changes):
     monkeypatch.setattr("agent.signs.LOOK_EVERY_S", 0.01)
     monkeypatch.setattr("agent.display.leds.TUNES", {s: tuple((hz, 0.0) for hz, _ in t) for s, t in TUNES.items()})
@@ -86,28 +94,30 @@ def follow(story, monkeypatch, **changes):
 
     async def main():
         task = asyncio.create_task(signs.run())
-        await asyncio.sleep(0.05)
+        await until(lambda: GREEN in window.lamps)
         await story(signs, window, lambda **new: now.__setitem__(0, conditions(**new)))
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         assert (window.lamps[-1], window.tones[-1]) == (DARK, "closed")
+        assert signs.light is Light.OFF
 
     asyncio.run(main())
 
 
 def test_the_window_follows_and_each_answer_of_the_desk_sounds_once(monkeypatch):
     async def story(signs, window, become):
-        assert GREEN in window.lamps
+        await until(lambda: len(window.heard()) == 3)
         assert window.heard() == notes(Sound.CLICK) + notes(Sound.RISING)
         del window.tones[:]
         signs.said(Say.RETURNED)
         become(custody=State.DRAINING)
-        await asyncio.sleep(0.05)
-        assert window.lamps[-1] == AMBER
+        await until(lambda: window.lamps[-1] == AMBER)
+        await until(lambda: len(window.heard()) == 2)
         assert window.heard() == notes(Sound.RISING)  # not the amber light's own note on top
+        assert signs.light is Light.TODO
         become(custody=State.DRAINING, connected=False)
         signs.said(Say.BAD_CARD)
-        await asyncio.sleep(0.05)
+        await until(lambda: len(window.heard()) > 2)
         assert window.heard() == notes(Sound.RISING) + notes(Sound.LOW)
 
     follow(story, monkeypatch)
@@ -115,15 +125,16 @@ def test_the_window_follows_and_each_answer_of_the_desk_sounds_once(monkeypatch)
 
 def test_silence_lasts_until_the_buzzer_is_wanted_back(monkeypatch):
     async def story(signs, window, become):
+        await until(lambda: len(window.heard()) == 3)
         signs.quiet = True
         del window.tones[:]
         signs.said(Say.UNFIT)
         become(readiness=FAILED)
-        await asyncio.sleep(0.05)
+        await until(lambda: window.lamps[-1] == RED)
         assert window.heard() == []
         signs.quiet = False
         signs.said(Say.UNFIT)
-        await asyncio.sleep(0.05)
+        await until(window.heard)
         assert window.heard() == notes(Sound.LONG_LOW)
 
     follow(story, monkeypatch)
@@ -134,10 +145,8 @@ def test_a_bag_that_is_asked_for_blinks_for_a_while(monkeypatch):
 
     async def story(signs, window, _become):
         signs.identify()
-        await asyncio.sleep(0.05)
-        assert window.lamps[-1].white == 1.0
-        await asyncio.sleep(0.15)
-        assert window.lamps[-1].white == 0.0
+        await until(lambda: window.lamps[-1].white == 1.0)
+        await until(lambda: signs.light is Light.READY)
 
     follow(story, monkeypatch)
 
