@@ -218,6 +218,7 @@ class Agent:
         """An instrument is about to be tried: the hub and the page are told what it is."""
         self._recorder.instrument(driver.instrument)
         self._pictures = pictures_of(driver, self._recorder, self._clock.now_ns) or self._pictures
+        self.board.camera = self._pictures is not None
         share(driver, self._recorder, watched=self._watched, show=self._uplink.show)
         for stream in driver.streams:
             self._recorder.stream(self._visiting.listening.placed(stream), ())

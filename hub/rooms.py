@@ -48,6 +48,7 @@ class Epoch:
     waiting: list[Heard] = field(default_factory=list)
 
 
+CAMERA = "camera"  # the catalogue's key
 WAITING = 64  # batches kept for a birth record that is still to come
 EPOCHS_KEPT = 32  # of one bag; older ones are forgotten, so that a bag that restarts all day does not fill the hub
 
@@ -126,6 +127,7 @@ class Room:
                 self._show_tile(item.stream.instrument)
             elif isinstance(item, Instrument):
                 self._show_tile(item.key)
+                self.board.camera = self.board.camera or item.key == CAMERA
             elif isinstance(item, VisitBody):
                 self._visit(heard, item)
             elif isinstance(item, SampleBlock):

@@ -112,6 +112,7 @@ class Board:
         self._pieces: deque[tuple[int, int, Piece]] = deque()  # (number, arrival, piece)
         self.sounds = {"raw": Sound(), "treated": Sound()}
         self._picture = Picture()
+        self.camera = False  # whether the bag has one
         self.beside: Callable[[], Message] = dict
         """More fields for each `vitals`: the loan desk and «Silence», on the bag."""
 
@@ -307,7 +308,8 @@ class Board:
         now = self._now_ns()
         slots = {slot: stream.name for slot, stream in self._slots().items()}
         scene = Scene(self._picture, self.words, now, self._wall, slots, self._views, self.remote)
-        return {"kind": "vitals", "now": round((now - self._t0_ns) / 1e9, 4), **vitals(scene), **self.beside()}
+        now_s = round((now - self._t0_ns) / 1e9, 4)
+        return {"kind": "vitals", "now": now_s, "camera": self.camera, **vitals(scene), **self.beside()}
 
 
 def _hz(value: float) -> str:

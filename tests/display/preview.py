@@ -215,6 +215,7 @@ class Preview:
             patient.begin()
             patient.board.visit(visit, "visit")
             patient.board.listening(on=True)
+            patient.board.camera = True  # the fullest pages there are
             patient.readings()
         near.link(LinkState.WATCHED, time.monotonic_ns())
         near.battery(minutes=190)

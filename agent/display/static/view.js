@@ -66,6 +66,7 @@ export class View {
     marked(document.getElementById("battery"), message.battery ? [{ ...message.battery, name: "battery" }] : []);
     write(document.getElementById("clock"), message.clock);
     document.getElementById("mic").hidden = !message.sound.listening;
+    document.getElementById("camera").hidden = !message.camera;
     const code = document.getElementById("code");
     code.hidden = !message.visit.code;
     write(code.lastElementChild, message.visit.code ?? "");
