@@ -134,11 +134,16 @@ def rate_cell(result: Result) -> str:
     return f"{100 * rate['cover']:.0f} % · {rate['mae']:.2f} · {100 * rate['within5']:.0f} %"
 
 
+def failed(result: Result) -> str:
+    """How many records raised: a peer that cannot have them scores 0 there."""
+    return f" ({result['fails']} failed)" if result["fails"] else ""
+
+
 def beat_tables(results: dict[str, list[Result]], stresses: list[str]) -> list[str]:
     head = ["disturbance", *results]
     lines = ["## Pulses: F1", "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for k, stress in enumerate(stresses):
-        scores = [f"{rows[k]['f1']:.4f}" for rows in results.values()]
+        scores = [f"{rows[k]['f1']:.4f}{failed(rows[k])}" for rows in results.values()]
         lines.append(f"| {stress} | {' | '.join(scores)} |")
     lines += ["", "Jitter against the ECG (clean, median over records, ms): "]
     lines[-1] += ", ".join(f"{name} {rows[0]['jitter_ms']:.0f}" for name, rows in results.items()) + "."

@@ -48,7 +48,7 @@ def pyppg(x: np.ndarray, fs_hz: float) -> np.ndarray:
     from pyPPG.fiducials import FpCollection
     from pyPPG.preproc import Preprocess
 
-    np.nan = np.nan  # type: ignore[attr-defined]  # numpy 2 dropped the name, pyPPG 1.0.73 uses it
+    setattr(np, "NaN", np.nan)  # noqa: B010 - numpy 2 dropped the name, pyPPG 1.0.73 uses it
     low_hz, high_hz, order = 0.5000001, 12, 4  # its own example's
     windows_ms = {"ppg": 50, "vpg": 10, "apg": 10, "jpg": 10}
     s = DotMap(

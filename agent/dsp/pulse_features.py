@@ -6,7 +6,7 @@ tapping that hide every single pulse, and says nothing about an irregular rhythm
 on how regular the wave has been (the height of its autocorrelation, noise removed).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from typing import Final
 
@@ -55,6 +55,10 @@ class Candidates:
     regular: Floats  # how regular the wave has been, 0..1
     period_s: Floats
     slope: NDArray[np.bool_]  # a maximum of the slope, not only of the rhythm
+
+    def only(self, kept: NDArray[np.bool_]) -> "Candidates":
+        """Return the candidates that are `kept` (n,)."""
+        return Candidates(*(getattr(self, column.name)[kept] for column in fields(self)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -74,6 +74,8 @@ class _Node:
 TOO_SHORT: Final = 0.42  # of a period
 SLOW_S, STEADY, SMALL = 1.3, 0.6, 0.6  # a slow and regular pulse, and its diastolic wave against it
 FASTEST: Final = 0.9  # of a period, where that is shorter than the shortest interval otherwise
+RISING, CALM, EVEN = 0.2, 0.4, 0.7  # a beat of the rhythm alone needs this slope, or more doubt, or this regularity
+CLOSE, LOWER, DIASTOLIC = 0.5, 0.7, 3.0  # what is so soon before a pulse, and so much lower, costs this much
 NEVER: Final = -1e9
 NOTHING: Final = -2  # before a node that no way leads to
 
@@ -103,7 +105,12 @@ class PulsePath:
         """Take candidates in order of `ready`, give the pulses decided up to the grid sample `now`."""
         found: list[Found] = []
         if candidates.at.size:
-            for ready, node in zip(candidates.ready.tolist(), self._weigh(candidates), strict=True):
+            noise, unsure = self._doubt(candidates)
+            # In a clean wave that is not even, a beat of the rhythm where nothing rises is none.
+            kept = candidates.slope | (candidates.height >= RISING) | (unsure >= CALM) | (candidates.regular >= EVEN)
+            candidates = candidates.only(kept)
+            nodes = self._weigh(candidates, noise[kept], unsure[kept])
+            for ready, node in zip(candidates.ready.tolist(), nodes, strict=True):
                 self._decide(ready, found)
                 self._link(node, len(self._nodes))
                 self._nodes.append(node)
@@ -116,10 +123,14 @@ class PulsePath:
         self._decide(math.inf, found)
         return found
 
-    def _weigh(self, c: Candidates) -> list[_Node]:
+    def _doubt(self, c: Candidates) -> tuple[Floats, Floats]:
+        """Return the power of what is no pulse, in squares of the usual height, and how unsure it makes (0..1)."""
         s = self._set
         noise = s.floor**2 + s.noise_weight * c.noise**2 + s.excess_weight * np.maximum(c.excess - s.excess_from, 0.0)
-        unsure = noise / (noise + s.unsure_at**2)
+        return noise, noise / (noise + s.unsure_at**2)
+
+    def _weigh(self, c: Candidates, noise: Floats, unsure: Floats) -> list[_Node]:
+        s = self._set
         height = np.clip(c.height, 0.02, s.height_limit)
         wide = s.spread**2 + noise
         pulse = (1.0 - s.odd_share) * np.exp(-0.5 * np.minimum((height - 1.0) ** 2 / wide, 60.0)) / np.sqrt(
@@ -161,6 +172,10 @@ class PulsePath:
             cost = price * self._price(interval / period - 1.0)
             if interval < TOO_SHORT * period:
                 cost += s.too_short
+            # A diastolic wave; an early beat is lower than the one before it, and a pause comes after it.
+            calm = node.found.unsure < CALM
+            if calm and interval < CLOSE * period and other.found.height < LOWER * node.found.height:
+                cost += DIASTOLIC
             value = other.score - cost
             if value > best:
                 best, before = value, k + self._first if k >= 0 else -1

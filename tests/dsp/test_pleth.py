@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from synthetic_pleth import UPSLOPE_S, beats, blocks, light, wave
 
 from agent.dsp.pleth import PlethSmoother, PulseDetector
+from agent.dsp.pulse_features import Candidates
+from agent.dsp.pulse_path import PulsePath
 from agent.dsp.pulse_rate import Told, rate_of
 from agent.model import Happening, NoValue
 
@@ -97,6 +99,33 @@ def test_of_a_slow_pulse_hardly_a_diastolic_wave_is_taken_for_one():
     share_found, share_true = hits(times(PulseDetector(FS), wave(feet, SECONDS, FS)), feet)
     assert share_found == 1.0
     assert share_true > 0.9
+
+
+def path_of(*rows, regular):
+    """Pulses of candidates (place in s, height, whether the slope shows it) in a clean wave of period 0.8 s."""
+    at, height, slope = (np.array(column) for column in zip(*rows, strict=True))
+    grid_hz, n = 28.0, len(rows)
+    at = at * grid_hz
+    candidates = Candidates(
+        at=at, ready=(at + 8).astype(np.int64), height=height, noise=np.full(n, 0.02), excess=np.ones(n),
+        phase=np.zeros(n), regular=np.full(n, regular), period_s=np.full(n, 0.8), slope=slope.astype(bool),
+    )  # fmt: skip
+    path = PulsePath(grid_hz, 19, 8)
+    return [round(f.at / grid_hz, 2) for f in path.push(candidates, 10_000)]
+
+
+BEATS = [(t, 1.0, True) for t in (0.8, 1.6, 2.3, 3.4, 4.1)]
+
+
+def test_a_beat_of_the_rhythm_alone_is_none_in_a_clean_uneven_wave():
+    """Between 2.3 and 3.4 s an even rhythm would have one more; nothing rises there."""
+    rows = sorted([*BEATS, (2.9, -0.1, False)])
+    assert path_of(*rows, regular=0.45) == [0.8, 1.6, 2.3, 3.4, 4.1]
+
+
+def test_a_diastolic_wave_before_a_pulse_is_none_and_an_early_beat_before_a_pause_is_one():
+    assert 3.05 not in path_of(*sorted([*BEATS, (3.05, 0.25, True)]), regular=0.5)
+    assert 2.75 in path_of(*sorted([*BEATS[:3], (2.75, 0.5, True), (3.9, 1.0, True), (4.7, 1.0, True)]), regular=0.5)
 
 
 @pytest.mark.parametrize(
