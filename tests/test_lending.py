@@ -111,6 +111,14 @@ class Site:
     def scan(self, text):
         os.write(self._scanner, text.encode() + b"\r\n")
 
+    def besace(self, *command):
+        """A command as its user calls it: exit status, what it says."""
+        done = subprocess.run(
+            [sys.executable, "-m", "agent", *command, "--config", str(self.place.config)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
     def until(self, **wanted):
         """Wait until the agent's status says so, and give it."""
         end, status = time.monotonic() + WITHIN_S, {}
@@ -190,6 +198,7 @@ def test_a_life_of_a_bag(site):
     assert (row["state"], row["place"], row["lendable"]) == ("home", "Marche", True)
     assert verify(config)["entries"] == row["entries"]
 
+    assert site.besace("scan", site.nurse) == (0, "Scannez d'abord la carte du lieu de prêt\n")
     said = []
     retire.bid_farewell(site.place, say=said.append)
     assert said[-1] == "  the hub has everything"
@@ -197,5 +206,14 @@ def test_a_life_of_a_bag(site):
     assert site.at_hub()[2]["state"] == "retired"
     site.agent.terminate()
     assert site.agent.wait(15) == 0
+    code, told = site.besace("ledger", "verify")
+    assert (code, told.split(",")[0]) == (0, f"{site.at_hub()[2]['entries']} entries")
+    db = sqlite3.connect(site.state / "outbox.sqlite")
+    db.execute("UPDATE ledger SET entry = (SELECT entry FROM ledger WHERE number = 3) WHERE number = 4")
+    db.commit()
+    db.close()
+    code, told = site.besace("ledger", "verify")
+    assert (code, told.splitlines()[0]) == (1, "ledger entry 4: number 3 in its place")
+    assert site.besace("scan", site.nurse)[0] == 3  # nobody answers any more
     retire.erase(site.place, site.state)
     assert list(site.place.etc.rglob("*")) == []
