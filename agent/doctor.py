@@ -58,6 +58,7 @@ _LEVEL = {
 _WORDS: dict[health.Why, tuple[str, str]] = {
     health.Why.BATTERY_UNKNOWN: ("the kernel knows no battery", "dmesg | grep -i power_supply (the gauge's overlay)"),
     health.Why.BATTERY_LOW: ("{which} %, a loan wants 60", "plug the charger in"),
+    health.Why.BATTERY_SHORT: ("lasts {which} min more", "plug the charger in"),
     health.Why.BATTERY_EMPTY: ("{which} %", "plug the charger in"),
     health.Why.DISK_READ_ONLY: ("mounted read-only", "dmesg | grep -i mmc; change the card if it says errors"),
     health.Why.DISK_REFUSES: ("refuses to write: {which}", "ls -ld the state directory; df -h"),
