@@ -31,6 +31,8 @@ try:
 except StateError:
     pytest.skip("nats-server is not installed (the demo extra brings it)", allow_module_level=True)
 
+pytest.importorskip("gpiozero", reason="the light window needs gpiozero (the extra 'lights')")
+
 NURSE_ID = b"nurse1"
 WITHIN_S = 30.0
 
@@ -162,7 +164,6 @@ def site(tmp_path, monkeypatch):
 
 
 def test_a_life_of_a_bag(site):
-    pytest.importorskip("gpiozero", reason="the light window needs gpiozero (the extra 'lights')")
     config = load(site.place.config)
     maison, marche = site.points
     site.until(custody="new", connected="True")
