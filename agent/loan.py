@@ -199,7 +199,7 @@ class Loan:
         """
         async with self._lock:
             now_ns = self._bag.now_ns()
-            pressed = sha256(f"{event.value} {detail}".encode()).digest()
+            pressed = sha256(f"{event.value} {detail} {due_s}".encode()).digest()
             elapsed_s = (now_ns - self._last.t_ns) / NS
             if custody.is_repeat(self.state, same_card=pressed == self._last.card, elapsed_s=elapsed_s):
                 return self._said(Say.AGAIN)
