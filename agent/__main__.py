@@ -61,7 +61,11 @@ def _parser() -> argparse.ArgumentParser:
     bring.add_argument("file", type=Path)
     bring.add_argument("--anyway", action="store_true", help="though the recording says it was taken at another time")
     identify = commands.add_parser("identify", help="let this bag say for 15 s that it is the one looked for")
-    for command in (doctor, identify, bring):
+    erase = commands.add_parser(
+        "wipe", help="erase what the hub does not have of this bag's visits; the agent must rest"
+    )
+    erase.add_argument("--unsent", action="store_true", help="though it is lost then")
+    for command in (doctor, identify, bring, erase):
         command.add_argument("--config", type=Path, default=CONFIG, help=f"default {CONFIG}")
 
     ledger = commands.add_parser("ledger", help="the custody log")
@@ -266,6 +270,14 @@ def _import(args: argparse.Namespace) -> int:
     return 0
 
 
+def _wipe(args: argparse.Namespace) -> int:
+    from agent.config import load
+    from agent.wiping import wipe
+
+    _say(wipe(load(args.config), sure=args.unsent))
+    return 0
+
+
 def _identify(args: argparse.Namespace) -> int:
     from agent.config import load
     from agent.control import ask
@@ -289,6 +301,7 @@ _COMMANDS = {
     "doctor": _doctor,
     "identify": _identify,
     "import": _import,
+    "wipe": _wipe,
 }
 
 

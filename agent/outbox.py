@@ -234,6 +234,20 @@ class Outbox:
         self._db.execute("DELETE FROM epochs WHERE no = ?", (number,))
         del self._numbers[epoch]
 
+    def wipe(self) -> None:
+        """Erase every row the hub does not have, and the open visit's mark; what the rows held is nowhere in the file.
+
+        Custody log, headers and numbers stay: the next process tells the hub which rows will never come.
+        """
+        with self._said("erased"):
+            self._db.execute("PRAGMA secure_delete = ON")
+            self._db.execute("BEGIN IMMEDIATE")
+            self.room.wipe(self._names().__getitem__)
+            self._db.execute("DELETE FROM kept WHERE name IN ('visit', 'visit_seen')")
+            self._db.execute("COMMIT")
+            self._db.execute("VACUUM")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def unreceipted(self) -> list[tuple[bytes, int, int]]:
         """The rows on board as (epoch, first, last) ranges, oldest epoch first."""
         epochs = self._names()
