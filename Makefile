@@ -32,8 +32,9 @@ bench-pleth: .venv/dev
 bench-stethoscope: .venv/dev
 	$(BIN)/python -m benchmarks.stethoscope
 
-bench-wire: build/peers-wire/done
+bench-wire: build/peers-wire/done .venv/dev
 	build/peers-wire/bin/python -m benchmarks.waveform
+	$(BIN)/python -m benchmarks.wire
 
 bench-listening: .venv/dev
 	$(BIN)/python -m benchmarks.listening

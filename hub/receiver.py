@@ -15,14 +15,18 @@ from dataclasses import dataclass, field, replace
 from agent.errors import WireError
 from agent.transport import seal, sequence, topics, wire
 from agent.transport.messages import (
+    AnalysisBody,
     Batch,
     Command,
     EpochHeader,
     EpochReceipt,
+    EventBody,
+    GapBody,
     GaveWayBody,
     InstrumentBirth,
     Order,
     Preview,
+    ReadingBody,
     Receipt,
     State,
     StreamBirth,
@@ -30,6 +34,7 @@ from agent.transport.messages import (
     TimeAsk,
     VisitBody,
     VisitStep,
+    Waveform,
 )
 from agent.transport.ranges import SeqSet
 from hub.keys import Keyring
@@ -43,17 +48,20 @@ MOST_PENDING_BYTES = 64 << 20  # above it rows are refused, and the bags send th
 LOG_EVERY_S = 60.0
 NEVER = -1, False, 0
 
+# A bag that sends only these waits for no receipt: it keeps them a few seconds longer, and two packets less go down.
+_FLOWING = Waveform | AnalysisBody | ReadingBody | EventBody | GapBody
 _LASTING = (StreamBirth, InstrumentBirth, VisitBody)
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A batch that is on the hub's disk, for whoever shows it."""
+    """A batch that is on the hub's disk, for whoever shows it; `live`: it came as soon as it was made."""
 
     device: str
     epoch: bytes
     header: EpochHeader
     batch: Batch
+    live: bool = True
 
 
 @dataclass(slots=True)
@@ -67,6 +75,7 @@ class Pending:
     heard: list[Heard] = field(default_factory=list)
     keys: set[tuple[str, bytes, int]] = field(default_factory=set)
     given_up: set[tuple[str, bytes]] = field(default_factory=set)
+    prompt: set[str] = field(default_factory=set)
     size: int = 0
 
     def __bool__(self) -> bool:
@@ -97,6 +106,7 @@ class Receiver:
         self._pending = Pending()
         self._in_commit: set[tuple[str, bytes, int]] = set()
         self._dirty: dict[str, set[bytes]] = {}
+        self.prompt: set[str] = set()  # bags that wait for their receipt
         self._logged_s = float("-inf")
 
     def restore(self, store: Store) -> None:
@@ -143,6 +153,7 @@ class Receiver:
             elif parsed.name is topics.Up.BACKLOG:
                 for row in sequence.split(payload):
                     self._one_of_many(parsed.device, row)
+                self._pending.prompt.add(parsed.device)
             elif parsed.name is topics.Up.PREVIEW:
                 self._preview(parsed.device, payload)
             else:
@@ -153,7 +164,7 @@ class Receiver:
     def _one_of_many(self, device: str, payload: bytes) -> None:
         """A damaged row must not take those behind it along."""
         try:
-            self._row(device, payload)
+            self._row(device, payload, live=False)
         except (seal.SealError, WireError) as error:
             self._refuse(topics.Up.BACKLOG.value, device, error)
 
@@ -190,7 +201,7 @@ class Receiver:
             self.online[device] = message.online
             self.tell_all(device)
 
-    def _row(self, device: str, payload: bytes) -> None:
+    def _row(self, device: str, payload: bytes, *, live: bool = True) -> None:
         head = seal.head_of(payload)
         if head.lane is seal.Lane.HEADER:
             self._header(device, payload)
@@ -211,7 +222,9 @@ class Receiver:
             t_us, visit = batch.t_us, batch.visit
             self._pending.visits += _visits(device, batch, demo=epoch.opened.header.demo)
             self._give_up(device, batch)
-            self._pending.heard.append(Heard(device, head.epoch, epoch.opened.header, batch))
+            if not all(isinstance(record.body, _FLOWING) for record in batch.records):
+                self._pending.prompt.add(device)
+            self._pending.heard.append(Heard(device, head.epoch, epoch.opened.header, batch, live))
         except WireError as error:
             # Authentic but not understood: kept for a newer hub and receipted, or the bag would send it for ever.
             self._refuse("row not understood", device, error)
@@ -287,6 +300,7 @@ class Receiver:
         have = self.have.setdefault(device, {}).setdefault(epoch, SeqSet())
         if seq in have:
             self._dirty.setdefault(device, set()).add(epoch)
+            self.prompt.add(device)
             return False
         if self._comes_or_has(device, epoch, seq):
             return False
@@ -320,6 +334,7 @@ class Receiver:
     def committed(self, pending: Pending) -> None:
         """It is on disk: only now may it be receipted."""
         self._in_commit = set()
+        self.prompt |= pending.prompt
         for device, epoch, seq in pending.keys:
             self.have[device][epoch].add(seq)
             self._dirty.setdefault(device, set()).add(epoch)
@@ -338,11 +353,13 @@ class Receiver:
         """Tell a bag its watermarks again: it has just connected, or this hub has."""
         on_disk = [epoch for epoch, have in self.have.get(device, {}).items() if have]
         self._dirty.setdefault(device, set()).update(on_disk[-EPOCHS_TOLD:])
+        self.prompt.add(device)
 
     def receipts(self, only: Iterable[str] | None = None) -> list[tuple[str, bytes]]:
         """The sealed receipts that are due, as (topic, payload), under the epoch each device listens to."""
         due = []
         for device in list(self._dirty if only is None else only):
+            self.prompt.discard(device)
             epochs = sorted(self._dirty.pop(device, ()))
             topic = str(topics.Topic(device, topics.Down.RECEIPT))
             for at in range(0, len(epochs), EPOCHS_TOLD):

@@ -29,7 +29,7 @@ from agent.model import (
     Visit,
 )
 from agent.transport.files import WholeFile
-from agent.transport.messages import Preview, VisitBody, VisitStep
+from agent.transport.messages import AnalysisBody, Batch, Preview, VisitBody, VisitStep, Waveform
 from agent.transport.records import Born, Read, RecordReader
 from hub.page import same_code
 from hub.receiver import Heard
@@ -50,6 +50,7 @@ class Epoch:
 
 CAMERA = "camera"  # the catalogue's key
 WAITING = 64  # batches kept for a birth record that is still to come
+PAST_NS = 120 * 1_000_000_000
 EPOCHS_KEPT = 32  # of one bag; older ones are forgotten, so that a bag that restarts all day does not fill the hub
 
 
@@ -73,6 +74,7 @@ class Room:
         self._streams: dict[str, Stream] = {}
         self._epochs: dict[bytes, Epoch] = {}
         self._shift_ns: dict[bytes, int] = {}
+        self._live: dict[bytes, None] = {}
         self._opened: tuple[bytes, int, int] = b"", 0, 0
         self._closed: dict[bytes, None] = {}
 
@@ -103,19 +105,33 @@ class Room:
         epoch = self._epochs.setdefault(heard.epoch, Epoch())
         _keep_newest(self._epochs)
         _keep_newest(self._shift_ns)
+        _keep_newest(self._live)
         # The bag's boot clock on ours: the fastest message yet says best how far they are apart.
         boot = heard.header.boot_id
+        if heard.live:
+            self._live[boot] = None
         shift = self._now_ns() - heard.batch.t_us * 1000
         self._shift_ns[boot] = min(shift, self._shift_ns.get(boot, shift))
         epoch.waiting.append(heard)
         held, epoch.waiting = epoch.waiting[-WAITING:], []
         for one in sorted(held, key=lambda h: h.batch.t_us):
             try:
-                items = epoch.reader.read(one.batch)
+                items = epoch.reader.read(self._of_now(one))
             except WireError:
                 epoch.waiting.append(one)
                 continue
             self._show(one, epoch, items)
+
+    def _of_now(self, heard: Heard) -> Batch:
+        """A batch without its signals where these are long past: hours of them come in when a bag is back.
+
+        Before a boot was heard live nobody knows how long past; what comes then is an outage filled in.
+        """
+        batch, boot = heard.batch, heard.header.boot_id
+        if boot in self._live and self._now_ns() - batch.t_us * 1000 - self._shift_ns[boot] < PAST_NS:
+            return batch
+        kept = tuple(record for record in batch.records if not isinstance(record.body, Waveform | AnalysisBody))
+        return replace(batch, records=kept)
 
     def _show(self, heard: Heard, epoch: Epoch, items: list[Read]) -> None:
         shift = self._shift_ns[heard.header.boot_id]

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 
 from agent.errors import HubError, StateError
 from agent.supervisor import Backoff, attempt, side_by_side
@@ -14,7 +14,7 @@ from hub.receiver import Heard, Pending, Receiver
 
 log = logging.getLogger(__name__)
 
-RECEIPT_EVERY_S = 1.0
+RECEIPT_EVERY_S = 4.0  # below a bag's keepalive of 5 s: no ping is needed
 RECEIPT_WATCHED_S = 0.25
 WATCH_AGAIN_S = 5.0  # a watch order is repeated: a bag forgets it when it stops coming
 COMMIT_AGAIN_S = 2.0
@@ -38,6 +38,7 @@ class Service:
         self._heard = heard
         self._watched = watched
         self._arrived = asyncio.Event()
+        self._committed = asyncio.Event()
         self.connected = asyncio.Event()
 
     async def run(self) -> None:
@@ -81,6 +82,8 @@ class Service:
                     await asyncio.sleep(COMMIT_AGAIN_S)
                     continue
                 self._receiver.committed(pending)
+                if self._receiver.prompt:
+                    self._committed.set()
                 for heard in pending.heard:
                     self._heard(heard)
 
@@ -91,7 +94,10 @@ class Service:
         number = 0
         orders: dict[str, Order] = {}
         while True:
-            await asyncio.sleep(RECEIPT_WATCHED_S / 2)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(RECEIPT_WATCHED_S / 2):
+                    await self._committed.wait()
+            self._committed.clear()
             for answer in self._receiver.answers():
                 await link.publish(*answer)
             watched, now_s = self._watched(), loop.time()
@@ -106,5 +112,5 @@ class Service:
             watch_s = now_s if again else watch_s
             everyone = now_s - last_s >= RECEIPT_EVERY_S
             last_s = now_s if everyone else last_s
-            for receipt in self._receiver.receipts(None if everyone else watched):
+            for receipt in self._receiver.receipts(None if everyone else watched | self._receiver.prompt):
                 await link.publish(*receipt)

@@ -122,6 +122,11 @@ class Delivery:
         rows = self._epochs.get(epoch)
         return rows is not None and seq in rows.receipted
 
+    def is_answered(self, epoch: bytes, seq: int) -> bool:
+        """Whether no receipt is awaited for a row: the hub has it, or everything of its epoch."""
+        rows = self._epochs.get(epoch)
+        return rows is None or seq in rows.receipted
+
     def backlog(self) -> tuple[bytes, int, int] | None:
         """The oldest range on board that was not sent on this connection."""
         for epoch, rows in self._epochs.items():

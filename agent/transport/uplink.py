@@ -13,6 +13,7 @@ import os
 import socket
 import ssl
 import struct
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -41,8 +42,8 @@ KEEPALIVE_S = 5
 TIMEOUT_S = 5.0
 SILENCE_S = 30.0  # data outstanding and no receipt for so long: the connection is no use
 WATCH_EVERY_S = 1.0
-BACKLOG_BYTES = 128 * 1024  # one backlog message; NATS cuts a client off above 1 MB
-BACKLOG_IN_FLIGHT = 512 * 1024  # so that live rows never wait behind much
+BACKLOG_BYTES = 64 * 1024  # one backlog message; NATS cuts a client off above 1 MB
+BACKLOG_IN_FLIGHT = 128 * 1024  # so that live rows never wait behind much: 100 ms of 10 Mbit/s
 CLEAN_DISCONNECT_S = 1.0
 MOST_QUEUED = 512  # messages that wait for us: more are a flood, and what is dropped of ours comes again
 MOST_REFUSED = 1000  # on one connection: a broker that sends so much nonsense costs the loop its time
@@ -312,7 +313,7 @@ class Uplink:
 
     async def _send_backlog(self, link: Link) -> None:
         """What is on board, once the hub has shown that it is there: a broker alone would only swallow it."""
-        in_flight = 0
+        in_flight: deque[tuple[bytes, int, int]] = deque()  # each message's last row, and its bytes
         await self._hub_here.wait()
         while True:
             self._wake_backlog.clear()
@@ -334,11 +335,14 @@ class Uplink:
             if not rows:
                 continue
             await self._send(link, topics.Up.BACKLOG, rows)
-            in_flight += sum(len(row.payload) for row in rows)
-            if in_flight >= BACKLOG_IN_FLIGHT:
+            in_flight.append((rows[-1].epoch, rows[-1].seq, sum(len(row.payload) for row in rows)))
+            while sum(size for _, _, size in in_flight) >= BACKLOG_IN_FLIGHT:
                 self._answered.clear()
                 await _wait(self._answered, RESEND_AFTER_S)
-                in_flight = 0
+                while in_flight and self._delivery.is_answered(*in_flight[0][:2]):
+                    in_flight.popleft()
+                if not self._answered.is_set():
+                    in_flight.clear()
 
     async def _receive(self, link: Link) -> None:
         refused = 0

@@ -25,7 +25,7 @@ from agent.transport.messages import (
 from agent.transport.ranges import SeqSet
 from hub.receiver import EPOCHS_TOLD, MOST_PENDING_BYTES, Receiver
 from hub.store import Store
-from tests.peers.cpts import BAG, Bags, batch, bit_flips, keyring, sealed_row
+from tests.peers.cpts import BAG, MESSAGES, Bags, batch, bit_flips, keyring, sealed_row
 
 LIVE = f"besace/v1/{BAG}/up/live"
 BACKLOG = f"besace/v1/{BAG}/up/backlog"
@@ -237,6 +237,46 @@ class TestEpochsOfABag:
         again.take(LIVE, rows[3])
         commit(again, store)
         assert store.holes(BAG, old.id) == [(3, 3), (5, 5)]
+
+
+class TestWhoWaitsForItsReceipt:
+    """Signals that flow are receipted every few seconds; everything else at once."""
+
+    READING = Record(1, 0, 0, MESSAGES["batch: reading"].records[0].body)
+    WAVEFORM = Record(1, 0, 0, MESSAGES["batch: waveform"].records[0].body)
+
+    def begun(self, hub, store):
+        epoch = Bags().epoch()
+        hub.take(STATE, state(epoch))
+        commit(hub, store)
+        hub.receipts()
+        assert hub.prompt == set()
+        return epoch
+
+    def test_flowing_signals_do_not(self, hub, store):
+        epoch = self.begun(hub, store)
+        hub.take(LIVE, epoch.row(batch(1, None, self.WAVEFORM, self.READING)).payload)
+        commit(hub, store)
+        assert hub.prompt == set()
+        assert told(hub, epoch) == {epoch.id: (1, ())}
+
+    def test_a_visit_s_step_does_once_it_is_on_disk(self, hub, store):
+        epoch = self.begun(hub, store)
+        hub.take(LIVE, epoch.row(batch(1)).payload)
+        assert hub.prompt == set()
+        commit(hub, store)
+        assert hub.prompt == {BAG}
+        assert told(hub, epoch, hub.receipts(hub.prompt)) == {epoch.id: (1, ())}
+        assert hub.prompt == set()
+
+    def test_backlog_does_and_what_comes_again(self, hub, store):
+        epoch = self.begun(hub, store)
+        row = epoch.row(batch(1, None, self.WAVEFORM)).payload
+        for topic, payload in ((BACKLOG, sequence.join([row])), (LIVE, row)):
+            hub.take(topic, payload)
+            commit(hub, store)
+            assert hub.prompt == {BAG}
+            hub.receipts()
 
 
 class TestRowsThatGaveWay:

@@ -220,3 +220,23 @@ def test_a_cameras_picture_is_shown_in_its_visit_to_whoever_looks(rooms):
     assert room.viewfinder.newest is None
     rooms.preview(BAG, Preview(5, bytes([1]) * 16, "camera", jpeg))
     assert room.viewfinder.newest.jpeg == jpeg
+
+
+class TestBacklog:
+    """Hours of signals come in when a bag is back: they are on disk, nobody looks at them here."""
+
+    def chained(self, rooms, monkeypatch, *said):
+        """The first index of each block of signals that went through the bag's chain."""
+        bag, pushed = Bag(rooms), []
+        bag.say(1, None)
+        chains = rooms.rooms[BAG]._epochs[bag.header.epoch].chains
+        monkeypatch.setattr(chains, "push", lambda block: pushed.append(block.index) or [])
+        for t_s, live in said:
+            block = SampleBlock(PLETH.name, t_s, t_s * S, np.arange(100, dtype=np.int32))
+            for heard in bag.batches(t_s, bytes(16), block):
+                rooms.hear(dataclasses.replace(heard, live=live))
+        return pushed
+
+    def test_what_is_long_past_is_not_worked_on_what_an_outage_left_out_is(self, rooms, monkeypatch):
+        said = [(9_000, True), (8_990, False), (8_000, False), (3_000, False), (9_001, True)]
+        assert self.chained(rooms, monkeypatch, *said) == [9_000, 8_990, 9_001]

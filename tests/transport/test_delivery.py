@@ -194,3 +194,12 @@ class TestEpochs:
         delivery.receipted(receipt(A, 1, (3, 3)))
         assert delivery.forget_epochs(running=B) == []
         assert delivery.unreceipted() == 1
+
+
+def test_a_row_is_answered_when_the_hub_has_it_or_its_whole_epoch_is_done():
+    delivery = Delivery([(b"epoch1", 0, 3)])
+    delivery.receipted(EpochReceipt(b"epoch1", 1, ()))
+    assert [delivery.is_answered(b"epoch1", seq) for seq in range(4)] == [True, True, False, False]
+    delivery.receipted(EpochReceipt(b"epoch1", 3, ()))
+    assert delivery.forget_epochs(b"epoch2") == [b"epoch1"]
+    assert delivery.is_answered(b"epoch1", 3)
