@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
-COMMANDS = ("run", "demo", "status", "visit", "watch", "record", "replay", "pair", "unpair", "doctor", "identify")
+COMMANDS = (
+    "run", "demo", "status", "visit", "watch", "record", "replay", "pair", "unpair", "doctor", "identify", "import",
+    "wipe",
+)  # fmt: skip
 
 
 def besace(*arguments: str) -> subprocess.CompletedProcess[str]:
