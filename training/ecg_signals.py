@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
+from scipy.signal import butter, resample_poly, sosfilt
 
 from benchmarks.ecg_records import Record, folder, gain_for, names, noises, read
 from tests.dsp import synthetic_ecg as synthetic
@@ -23,10 +23,15 @@ NOISY = (
     (("bw",), 0), (("bw",), 3), (("bw",), 6), (("em", "ma"), 6),
 )  # fmt: skip
 MIXES = (("em",), ("ma",), ("bw",), ("em", "ma"), ("bw", "em"), ("bw", "ma"))
-RESAMPLED = ((125.0, 25, 72), (500.0, 25, 18), (250.0, 25, 36))
+RESAMPLED = ((125.0, 25, 72, 900), (500.0, 25, 18, 400), (250.0, 25, 36, 600))  # rate, up, down, seconds
+TURNED, TURNED_NOISY, OTHER_FRONT_END = 4, 3, 0.3
 PLAYED_HZ = (300.0, 360.0, 430.0)  # turned leads are also played slower and faster
-SYNTHETIC = 400
-WEIGHTS = {"vt": 4.0, "vf": 0.3}  # a fast rhythm taken for fibrillation is worse than the reverse
+SYNTHETIC = 700
+RHYTHMS = (
+    *("regular",) * 4, "fast", *("vt",) * 3, "pairs", *("none",) * 2, "stop", *("standstill",) * 3, "step", "tall p",
+    *("vf",) * 2,
+)  # fmt: skip
+WEIGHTS = {"vt": 4.0, "vf": 0.4, "standstill": 2.0}  # a fast rhythm taken for fibrillation is worse than the reverse
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +57,7 @@ def lessons(seed: int) -> Iterator[Lesson]:
 
 
 def _of_record(rng: Generator, noise: dict[str, Floats], first: Record, second: Record) -> Iterator[Lesson]:
-    """Give both leads, clean and in each noise; the first resampled; five turned leads between the two."""
+    """Give both leads, clean and in each noise; the first resampled; turned leads between the two."""
     for channel, record in enumerate((first, second)):
         n = len(record.mv) // (1 + channel)
         yield Lesson(first.name, "clean", FS_HZ, record.mv[:n], record.beats[record.beats < n], 1.0)
@@ -67,22 +72,31 @@ def _of_record(rng: Generator, noise: dict[str, Floats], first: Record, second: 
                 beats,
                 0.6 if snr_db == 0 and kinds != ("bw",) else 1.0,
             )
-    for fs_hz, up, down in RESAMPLED:
-        mv, beats = _excerpt(rng, first, 400)
+    for fs_hz, up, down, seconds in RESAMPLED:
+        mv, beats = _excerpt(rng, first, seconds)
         mv = resample_poly(mv - mv[0], up, down)
         yield Lesson(first.name, f"{fs_hz:g} Hz", fs_hz, mv, (beats * fs_hz / FS_HZ).astype(np.int64), 0.6)
-    for k in range(5):
+    for k in range(TURNED + TURNED_NOISY):
         angle, ratio = rng.uniform(0, 2 * np.pi), np.exp(rng.normal(0, 0.3))
         one, other = (r.mv - np.median(r.mv) for r in (first, second))
         turned = Record(first.name, FS_HZ, np.cos(angle) * one + ratio * np.sin(angle) * other, first.beats, ())
         mv, beats = _excerpt(rng, turned, 700)
         played_hz = float(rng.choice(PLAYED_HZ))
-        if k < 3:
+        if rng.random() < OTHER_FRONT_END:
+            mv = _front_end(rng, mv)
+        if k < TURNED:
             yield Lesson(first.name, "turned", played_hz, mv, beats, 1.0)
         else:
             kinds, snr_db = MIXES[rng.integers(len(MIXES))], float(rng.choice([0, 3, 6, 12]))
             mv = mv + _disturbance(rng, noise, turned, kinds, snr_db, len(mv))
             yield Lesson(first.name, "turned, noisy", played_hz, mv, beats, 0.6)
+
+
+def _front_end(rng: Generator, mv: Floats) -> Floats:
+    """Return a signal as a device of a narrower band records it: high-pass 0.05-1 Hz, low-pass 35-60 Hz."""
+    high = butter(1, np.exp(rng.uniform(np.log(0.05), 0.0)), "highpass", fs=FS_HZ, output="sos")
+    low = butter(2, rng.uniform(35, 60), fs=FS_HZ, output="sos")
+    return np.asarray(sosfilt(low, sosfilt(high, mv - mv[0])))
 
 
 def _excerpt(rng: Generator, record: Record, seconds: int) -> tuple[Floats, NDArray[np.int64]]:
@@ -110,11 +124,7 @@ def _piece(rng: Generator, noise: Floats, n: int) -> Floats:
 def _synthetic(rng: Generator, noise: dict[str, Floats], seed: int) -> Lesson:
     """Draw one minute of a rhythm that records have little of, or of no rhythm at all."""
     fs_hz, duration_s = float(rng.choice([125, 250, 360, 500, 1000])), 60.0
-    kind = str(
-        rng.choice(
-            ["regular", "regular", "regular", "fast", "vt", "vt", "vt", "pairs", "none", "stop", "step", "tall p", "vf"]
-        )
-    )
+    kind = str(rng.choice(RHYTHMS))
     size = float(np.exp(rng.uniform(np.log(0.4), np.log(5))))
     grain = float(rng.choice([0, 0, 0.002, 0.01, 0.03])) * size
     shape = str(rng.choice(["triangle", "qrs"]))
@@ -127,7 +137,7 @@ def _synthetic(rng: Generator, noise: dict[str, Floats], seed: int) -> Lesson:
         r = synthetic.regular(rate, duration_s, rng.uniform(0.3, 1))
         r = r + rng.normal(0, 0.01, len(r)) * (rng.random() < 0.5)
         tall = min(1.4, 0.3 + 1.1 * (rate < 125))
-        settings |= {"width_s": rng.uniform(0.04, 0.12), "t_mv": rng.uniform(0, tall) * size, "shape": shape}
+        settings |= {"width_s": rng.uniform(0.04, 0.13), "t_mv": rng.uniform(0, tall) * size, "shape": shape}
         settings |= {"p_mv": 0.15 * size * (rate < 140) * (rng.random() < 0.6)}
     elif kind == "fast":
         rate = rng.uniform(160, 305)
@@ -150,8 +160,9 @@ def _synthetic(rng: Generator, noise: dict[str, Floats], seed: int) -> Lesson:
         r = r + rng.normal(0, 0.02, len(r))
         settings |= {"width_s": rng.uniform(0.06, 0.12), "t_mv": rng.uniform(-0.6, 1) * size, "shape": shape}
         settings |= {"p_mv": rng.uniform(0.2, 0.7) * size}
-    elif kind in {"vf", "stop"}:
+    elif kind in {"vf", "stop", "standstill"}:
         r = synthetic.regular(rng.uniform(50, 120), 20)
+        settings |= {"p_mv": size * rng.uniform(0.05, 0.25)} if kind == "standstill" else {}
     else:
         after = np.arange(30.2, duration_s - 0.3, 60 / rng.choice([30, 40, 120, 150.0]))
         r = np.concatenate([synthetic.regular(80, 30), after])
@@ -161,6 +172,10 @@ def _synthetic(rng: Generator, noise: dict[str, Floats], seed: int) -> Lesson:
         still = synthetic.clock(fs_hz, duration_s) > r[-1] + 0.45
         nothing = _no_rhythm(rng, noise, fs_hz, duration_s)
         mv = np.where(still, nothing + grain * rng.standard_normal(len(mv)), mv)
+    if kind == "standstill":  # the atria beat on, the ventricles do not
+        t = synthetic.clock(fs_hz, duration_s)
+        for at in np.arange(r[-1] + rng.uniform(0.45, 1.2), duration_s, 60 / rng.uniform(40, 110)):
+            mv = mv + settings["p_mv"] * synthetic.half_sine(t, at, rng.uniform(0.08, 0.12))
     if kind == "vf":
         mv = mv + size * _fibrillation(rng, fs_hz, duration_s, 20.0)
     if kind in {"regular", "step"} and rng.random() < 0.25:
@@ -170,31 +185,34 @@ def _synthetic(rng: Generator, noise: dict[str, Floats], seed: int) -> Lesson:
 
 
 def _no_rhythm(rng: Generator, noise: dict[str, Floats], fs_hz: float, duration_s: float) -> Floats:
-    """Draw what is no beat: mains, pacing pulses alone, noise alone, P waves alone, an amplifier's noise or nothing."""
+    """Draw what is no beat: mains, pacing pulses alone, noise alone, an amplifier's noise or nothing.
+
+    Not P waves alone: without a QRS before them they are the same as wide QRS complexes of a low gain.
+    """
     t = synthetic.clock(fs_hz, duration_s)
-    which = rng.integers(6)
+    which = rng.integers(5)
     if which == 0:
-        return 0.1 * np.sin(2 * np.pi * rng.choice([50, 60]) * t)
+        hum_hz, size = rng.choice([50, 60, fs_hz / 2]), np.exp(rng.uniform(np.log(0.05), np.log(5)))
+        return rng.choice([0.1, size]) * np.cos(2 * np.pi * hum_hz * t + rng.choice([0, rng.uniform(0, 6)]))
     if which == 1:
         at, height = synthetic.regular(rng.uniform(50, 100), duration_s), rng.uniform(2, 700) * rng.choice([-1, 1])
         return synthetic.pace_pulses(fs_hz, duration_s, at, height, rng.uniform(0.0001, 0.002))
     if which == 2:
         piece = _piece(rng, noise[str(rng.choice(["em", "ma"]))], int(duration_s * FS_HZ))
         return resample_poly(piece, int(fs_hz), int(FS_HZ))[: len(t)]
-    if which == 3:
-        return sum((0.15 * synthetic.half_sine(t, at, 0.1) for at in synthetic.regular(70, duration_s)), 0.0 * t)
     return rng.choice([0.0, 0.005, 0.02, 0.05]) * rng.standard_normal(len(t))
 
 
 def _fibrillation(rng: Generator, fs_hz: float, duration_s: float, from_s: float) -> Floats:
-    """Draw a wave of 3.5-6.5 Hz whose frequency and size wander, as in ventricular fibrillation."""
+    """Draw a wave of 2.8-6.5 Hz, steady as in ventricular flutter or of wandering frequency and size: fibrillation."""
     t = synthetic.clock(fs_hz, duration_s)
     n = int(duration_s * 20) + 40
+    unrest = rng.choice([0.15, 1.0])
 
     def wander(width: int) -> Floats:
         steps = np.convolve(rng.normal(size=n), np.ones(width) / np.sqrt(width), "same")
-        return np.interp(t, np.arange(n) / 20, steps)
+        return unrest * np.interp(t, np.arange(n) / 20, steps)
 
-    phase = 2 * np.pi * np.cumsum(rng.uniform(3.5, 6.5) + wander(20)) / fs_hz
+    phase = 2 * np.pi * np.cumsum(rng.uniform(2.8, 6.5) + wander(20)) / fs_hz
     wave = np.sin(phase) + rng.uniform(0, 0.3) * np.sin(2 * phase + 1) + rng.uniform(0, 0.1) * np.sin(3 * phase)
-    return np.where(t > from_s, rng.uniform(0.3, 1) * np.exp(0.35 * wander(30)) * wave, 0.0)
+    return np.where(t > from_s, rng.uniform(0.3, 2) * np.exp(0.35 * wander(30)) * wave, 0.0)

@@ -8,7 +8,7 @@ Candidates come in order of time, and each is decided once, from
 
 The network has one hidden layer of 24; its table is made by training/ecg.py, which also states data and licence.
 A candidate no surer than 4 to 1 waits up to 0.28 s for a better one, so that a tall P wave gives way to its QRS; it
-is a beat when none comes. A pause of 1.4 RR brings back the best rejected candidate in it (search-back). Beats found
+is a beat when none comes. A pause of 1.3 RR brings back the best rejected candidate in it (search-back). Beats found
 in either way are flagged late.
 """
 
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from importlib import resources
 from math import exp, inf, log, sqrt
 from operator import attrgetter
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +27,16 @@ from agent.model import Beat
 
 Floats = NDArray[np.float64]
 
+NAMES = ("hidden", "bias", "out", "out_bias")  # of a network's tables
 LIMIT = 8.0  # of log odds: surer than that is not known
+GRID = 2.0**30  # steps in 1 that sums are rounded to
 N_DYNAMIC = 31
 SHAPE_POINTS = 21
 REFRACTORY_S = 0.15
-LATE_RR = 1.4  # a pause of so many RR intervals is searched
+LATE_RR = 1.3  # a pause of so many RR intervals is searched
 LATE_AFTER_S = 0.3  # when a candidate at its end has had the time to be confirmed
 LATEST_PAUSE_S = 3.9  # or so many seconds, so that silence is told after it
+REMEMBERED = 64  # rejected candidates: more than fit in such a pause
 LATE_LOG_ODDS = -1.5  # what a candidate must have to come back
 DOUBT_LOG_ODDS = 1.5  # a beat no surer than this waits
 DOUBT_S = 0.28  # so long for a better candidate: a P wave has its QRS within
@@ -40,6 +44,7 @@ FIRST_BEATS = 4  # that there is a context to doubt in
 FAINT, DUE_RR = 2.5, 1.3  # a twelfth of a beat's size in both bands is not even weighed before a beat is due
 FIRST_RR_S = 0.8
 LONGEST_RR_S = 3.0
+LOG_SHORTEST = log(0.02)
 SAME_SHAPE = 0.75  # correlation
 
 
@@ -48,20 +53,33 @@ class Network:
 
     def __init__(self, table: dict[str, Floats]) -> None:
         n = len(table["hidden"]) - N_DYNAMIC
-        self._static, self._dynamic = table["hidden"][:n].copy(), table["hidden"][n:].T.copy()
-        self._bias, self._out, self._out_bias = table["bias"], table["out"], float(table["out_bias"])
+        self._static, self._dynamic = table["hidden"][:n] * GRID, table["hidden"][n:].copy().T
+        self._bias, self._out, self._out_bias = table["bias"] * GRID, table["out"], float(table["out_bias"])
 
     @classmethod
     def shipped(cls) -> "Network":
         """Load the table in the package."""
-        with (resources.files("agent.dsp") / "weights" / "qrs.npz").open("rb") as file, np.load(file) as table:
-            return cls({name: table[name].astype(np.float64) for name in table})
+        with (resources.files("agent.dsp") / "weights" / "qrs.npz").open("rb") as file:
+            return cls.read(file)
+
+    @classmethod
+    def read(cls, file: IO[bytes]) -> "Network":
+        """Load a table."""
+        with np.load(file) as table:
+            return cls({name: table[name].astype(np.float64) for name in NAMES})
 
     def static(self, features: Floats) -> Floats:
-        """Return what the features known before any decision give to the hidden layer: (n, hidden)."""
-        return np.asarray(features @ self._static + self._bias)
+        """Return what the features known before any decision give to the hidden layer: (n, hidden).
 
-    def log_odds(self, static: Floats, dynamic: list[float]) -> float:
+        A matrix product's last bits depend on how many rows it has: rounded off, as decisions must not.
+        """
+        hidden = features @ self._static
+        hidden += self._bias
+        np.rint(hidden, out=hidden)
+        hidden /= GRID
+        return np.asarray(hidden)
+
+    def log_odds(self, static: Floats, dynamic: tuple[float, ...]) -> float:
         """Return the log odds of one candidate."""
         hidden = self._dynamic.dot(np.array(dynamic))
         hidden += static
@@ -74,33 +92,39 @@ class Shapes:
 
     def __init__(self, points: int) -> None:
         self._mean = np.zeros((2, points))
-        self._unit = np.zeros((2, points))
+        self._norm = [1.0, 1.0]  # of the means
         self._log_a = [0.0, 0.0]
         self._weight = [0.0, 0.0]
         self._used = [-20, -20]
 
-    def compare(self, patch: Floats, log_a: float, beats: int) -> list[float]:
+    def compare(self, patch: Floats, log_a: float, beats: int) -> tuple[float, float, float, float, float]:
         """Return the correlations with both shapes, nearer first, then amplitude against it, its weight, its age."""
-        first, second = self._unit.dot(patch).tolist()
-        k = 0 if first >= second else 1
+        near, far, k = self._nearer(patch)
         age = min(beats - self._used[k], 20) / 20
-        return [max(first, second), min(first, second), log_a - self._log_a[k], self._weight[k] / 8, age]
+        return near, far, log_a - self._log_a[k], self._weight[k] / 8, age
 
     def take(self, patch: Floats, log_a: float, beats: int) -> None:
-        """Take a beat's patch into the shape it is like, or begin a new one."""
-        first, second = self._unit.dot(patch).tolist()
-        k = 0 if first >= second else 1
-        if max(first, second) > SAME_SHAPE:
-            rate = max(0.15, 1.0 / (self._weight[k] + 1.0))
-            self._mean[k] += rate * (patch - self._mean[k])
+        """Take a beat's patch (of norm 1) into the shape it is like, or begin a new one."""
+        near, _, k = self._nearer(patch)
+        if near > SAME_SHAPE:
+            weight, norm, mean = self._weight[k], self._norm[k], self._mean[k]
+            rate = max(0.15, 1.0 / (weight + 1.0))
+            keep = (1.0 - rate) * norm
+            mean *= 1.0 - rate
+            mean += rate * patch
+            self._norm[k] = sqrt(keep * keep + 2.0 * keep * rate * near + rate * rate)
             self._log_a[k] += rate * (log_a - self._log_a[k])
-            self._weight[k] = min(self._weight[k] + 1.0, 8.0)
+            self._weight[k] = min(weight + 1.0, 8.0)
         else:
             k = 0 if self._used[0] <= self._used[1] else 1
-            self._mean[k], self._log_a[k], self._weight[k] = patch, log_a, 1.0
-        mean = self._mean[k]
-        np.multiply(mean, 1.0 / sqrt(float(mean.dot(mean))), out=self._unit[k])
+            self._mean[k], self._norm[k], self._log_a[k], self._weight[k] = patch, 1.0, log_a, 1.0
         self._used[k] = beats
+
+    def _nearer(self, patch: Floats) -> tuple[float, float, int]:
+        """Return the correlations with the nearer and the other shape, and which the nearer is."""
+        first, second = self._mean.dot(patch).tolist()
+        first, second = first / self._norm[0], second / self._norm[1]
+        return (first, second, 0) if first >= second else (second, first, 1)
 
 
 @dataclass(slots=True, eq=False)
@@ -130,7 +154,8 @@ class Decision:
         self._faint_a = self._faint_b = -inf
         self._shapes = Shapes(SHAPE_POINTS)
         self._rr: deque[float] = deque((FIRST_RR_S,) * 4, maxlen=8)
-        self._typical_rr = FIRST_RR_S
+        self._log_rr: deque[float] = deque((log(FIRST_RR_S),) * 4, maxlen=4)
+        self._typical_rr, self._log_typical = FIRST_RR_S, log(FIRST_RR_S)
         self._spread = 0.0
         self._weighed = 0
         self._sure = self.doubt = 0.5
@@ -142,7 +167,7 @@ class Decision:
         self._due = 0.0
         self._before: Seen | None = None
         self._doubtful: Seen | None = None
-        self._rejected: list[Seen] = []
+        self._rejected: deque[Seen] = deque(maxlen=REMEMBERED)
         self._rival = -LIMIT
 
     def decide(self, found: Candidates) -> list[Beat]:
@@ -151,7 +176,8 @@ class Decision:
         static = self._network.static(found.features)
         rows = zip(found.peak.tolist(), found.r.tolist(), found.log_a.tolist(), found.log_b.tolist(), strict=True)
         for i, (peak, r, a, b) in enumerate(rows):
-            out += self.advance(peak)
+            if self._rejected or self._doubtful is not None:
+                out += self.advance(peak)
             if (a < self._faint_a and b < self._faint_b and r < self._due) or self._refractory(r):
                 continue
             seen = Seen(0.0, peak, r, a, b, found.patch[i])
@@ -193,7 +219,7 @@ class Decision:
             best = max(self._rejected, key=attrgetter("odds"))
             later = [one for one in self._rejected if one.r > best.r + 0.2 * self.fs_hz]
             out.append(self._accept(best, late=True))
-            self._rejected = later
+            self._rejected.extend(later)
             self._rival = max((one.odds for one in later), default=-LIMIT)
         return out
 
@@ -210,7 +236,7 @@ class Decision:
         seen.odds = max(-LIMIT, min(LIMIT, self._network.log_odds(static[i], dynamic)))
         self._observe(i, dynamic)
 
-    def _observe(self, i: int, dynamic: list[float]) -> None:
+    def _observe(self, i: int, dynamic: tuple[float, ...]) -> None:
         """See what was weighed; training looks in here."""
 
     def _reject(self, seen: Seen) -> None:
@@ -227,56 +253,58 @@ class Decision:
         self._level_a += rate * (a - self._level_a)
         self._level_b += rate * (b - self._level_b)
         if self._last is not None:
-            self._rr.append(min(LONGEST_RR_S, (r - self._last.r) / self.fs_hz))
-            rr = sorted(self._rr)
-            self._typical_rr = rr[len(rr) // 2]
-            self._spread = sum(abs(log(self._rr[k] / self._typical_rr)) for k in (-1, -2, -3, -4)) / 4
+            interval = min(LONGEST_RR_S, (r - self._last.r) / self.fs_hz)
+            self._rr.append(interval)
+            self._log_rr.append(log(interval))
+            self._typical_rr = sorted(self._rr)[len(self._rr) // 2]
+            self._log_typical = typical = log(self._typical_rr)
+            one, two, three, four = self._log_rr
+            self._spread = (abs(one - typical) + abs(two - typical) + abs(three - typical) + abs(four - typical)) / 4
         self._beats += 1
         if self._beats >= FIRST_BEATS:
             self._faint_a, self._faint_b = self._level_a - FAINT, self._level_b - FAINT
         self._due = r + DUE_RR * self._typical_rr * self.fs_hz
         self._last = seen
-        self._rejected = []
+        self._rejected.clear()
         self._rival = -LIMIT
         self._shapes.take(seen.patch, a, self._beats)
         return Beat(r, r / self.fs_hz, late, probability(seen.odds))
 
-    def _in_context(self, seen: Seen) -> list[float]:
+    def _in_context(self, seen: Seen) -> tuple[float, ...]:
         """Return the features that rest on the decisions before: N_DYNAMIC numbers."""
-        r, a, b, last, before = seen.r, seen.a, seen.b, self._last, self._before
-        rr = self._typical_rr
-        since = LONGEST_RR_S if last is None else min(LONGEST_RR_S, (r - last.r) / self.fs_hz)
-        log_since = log(max(since, 0.02))
-        early, early_pair = log_since - log(rr), log_since - log(self._rr[-2])
-        heights = [0.0] * 7
-        if self._beats:
-            heights = [a - self._level_a, b - self._level_b, a - self._noise_a, b - self._noise_b, 0.0, 0.0, 0.0]
+        r, a, b, last, before, fs_hz = seen.r, seen.a, seen.b, self._last, self._before, self.fs_hz
+        against_last, since = (0.0, 0.0, 0.0), LONGEST_RR_S
         if last is not None:
-            heights[4:] = [a - last.a, b - last.b, last.odds]
-        return [
+            against_last, since = (a - last.a, b - last.b, last.odds), min(LONGEST_RR_S, (r - last.r) / fs_hz)
+        heights = (0.0, 0.0, 0.0, 0.0)
+        if self._beats:
+            heights = (a - self._level_a, b - self._level_b, a - self._noise_a, b - self._noise_b)
+        log_since = log(since) if since > 0.02 else LOG_SHORTEST
+        early, early_pair = log_since - self._log_typical, log_since - self._log_rr[-2]
+        against_before = (1.0, 0.0, 0.0, 0.0)
+        if before is not None:
+            against_before = (min(1.0, (r - before.r) / fs_hz), a - before.a, b - before.b, before.odds)
+        return (
             *heights,
+            *against_last,
             early,
-            exp(-((early / 0.1) ** 2)),
-            exp(-((early / 0.3) ** 2)),
-            max(0.0, -early),
+            exp(-100.0 * early * early),
+            exp(-early * early / 0.09),
+            -early if early < 0.0 else 0.0,
             early_pair,
-            exp(-((early_pair / 0.1) ** 2)),
+            exp(-100.0 * early_pair * early_pair),
             since,
             exp(-since / 0.15),
-            rr,
+            self._typical_rr,
             self._spread,
             *self._shapes.compare(seen.patch, a, self._beats),
-            *(
-                (1.0, 0.0, 0.0, 0.0)
-                if before is None
-                else (min(1.0, (r - before.r) / self.fs_hz), a - before.a, b - before.b, before.odds)
-            ),
+            *against_before,
             self._rival,
             min(1.0, len(self._rejected) / 4),
             self._sure,
             self.doubt,
             min(self._beats, 8) / 8,
-        ]
+        )
 
 
 def probability(log_odds: float) -> float:

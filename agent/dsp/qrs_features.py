@@ -20,6 +20,7 @@ from agent.dsp.filters import Floats, SpikeFilter, band_slope, low_pass
 Ints = NDArray[np.int64]
 
 CONFIRM_S = 0.100  # a candidate is the highest of A this long before and after
+WAKE_S, WAKE = 0.6, 0.05  # so long after the start a candidate has this share of A's peak since: a step there rings
 MEMORY_S = 2.3  # how far back features look
 UPWARD = 1.2  # preference of an upward deflection as R
 WAVE_HZ = 35.0  # R is sought in the wave below it
@@ -27,12 +28,14 @@ NARROWEST_S = 0.0125  # area by height below 35 Hz, half a sample more: a pulse 
 SMALLEST_MV = 0.16  # peak to peak: a QRS of 0.15 mV on a silent line is not counted (EC13),
 SILENT = -5.2  # silent: a quarter of the time below 0.55 % of the QRS; a real ECG is not, whatever the gain
 LEAST_SLOPE_MV_PER_S = 0.02  # below it there is rounding noise only: a QRS of 0.05 mV has 0.5
+TO_PICOVOLTS = 1e9
 FLOOR, LOUDEST = 1e-3, 10.0  # the background counts as at least and at most so many times the candidate
 
 _AROUND_S = (-0.30, -0.24, -0.20, -0.16, -0.12, -0.08, -0.04, 0.04, 0.07, 0.10)
 _PAST_S = -0.16 - 0.04 * np.arange(50)
 _PAST_RANKS = (2, 12, 25, 37, 45, 49)  # of 50 sorted values: 5, 25, 50, 75, 90 and 100 %
-_QUARTER = 1
+_SHOWN = (*range(len(_AROUND_S)), *(len(_AROUND_S) + rank for rank in _PAST_RANKS))
+_QUARTER, _LOUDEST_PAST = 4 + len(_AROUND_S) + 1, 4 + len(_AROUND_S) + 5  # where these are among the features
 _PATCH_S = 0.01 * np.arange(-10, 11)
 N_STATIC = 4 + 2 * len(_AROUND_S) + 2 * len(_PAST_RANKS)
 
@@ -74,8 +77,9 @@ class QrsFrontEnd:
         self.confirm = round(CONFIRM_S * fs_hz)
         self._spikes = SpikeFilter(fs_hz)
         self._bands = (band_slope(fs_hz, 6.0, 24.0), band_slope(fs_hz, 16.0, 45.0))
-        self._smooth = low_pass(fs_hz, 5.0, 3)
+        self._smooth = (low_pass(fs_hz, 5.0, 3), low_pass(fs_hz, 5.0, 3))
         self._memory = round(MEMORY_S * fs_hz)
+        self._wake = round(WAKE_S * fs_hz)
         self._rows = np.zeros((4, 4 * self._memory))  # wave, its slope in band A, mean square slopes in A and B
         self._lay_out(*self._measure_delays())
         self.restart(0)
@@ -85,7 +89,7 @@ class QrsFrontEnd:
 
         The past is unknown, and counts as loud, so that no first bump is taken for a beat in a silence.
         """
-        for stage in (self._spikes, *self._bands, self._smooth):
+        for stage in (self._spikes, *self._bands, *self._smooth):
             stage.restart()
         self._rows[:2, : self._memory] = 0.0
         self._rows[2:, : self._memory] = 1e12
@@ -106,13 +110,17 @@ class QrsFrontEnd:
         self._end += n
         x = self._spikes.push(x)
         slope = self._bands[0].push(x)
-        squares = np.empty((n, 2))
-        np.square(slope, out=squares[:, 0])
-        np.square(self._bands[1].push(x), out=squares[:, 1])
+        steep = self._bands[1].push(x)
         self._rows[0, new] = x
         self._rows[1, new] = slope
-        self._rows[2:, new] = self._smooth.push(squares).T
+        self._rows[2, new] = self._smooth[0].push(np.square(slope, out=slope))
+        self._rows[3, new] = self._smooth[1].push(np.square(steep, out=steep))
         return self._candidates()
+
+    def finish(self) -> Candidates | None:
+        """Give what is still to be confirmed, as if the signal ran backwards from here: that is no step."""
+        first = max(0, self._end - round(self.delay_s * self.fs_hz) - self.confirm)
+        return self.push(self._rows[0, first : self._end][::-1].copy())
 
     def _make_room(self, n: int) -> None:
         """Move the past to the front, in a larger store when a block needs it."""
@@ -132,7 +140,7 @@ class QrsFrontEnd:
         at = np.arange(n) - n // 3
         x = np.maximum(0.0, 1.0 - np.abs(at) / (0.04 * self.fs_hz))
         energy = np.square(self._bands[0].push(self._spikes.push(x)))
-        envelope = self._smooth.push(energy)
+        envelope = self._smooth[0].push(energy)
         return int(np.rint(energy @ at / energy.sum())), int(at[envelope.argmax()])
 
     def _lay_out(self, delay_slope: int, delay_a: int) -> None:
@@ -144,7 +152,7 @@ class QrsFrontEnd:
 
         self.delay_s = (delay_a + self.confirm) / fs
         self._window = np.arange(-self.confirm, self.confirm + 1)
-        self._around, self._past = columns(_AROUND_S), columns(_PAST_S)
+        self._course = columns((*_AROUND_S, *_PAST_S))
         self._near = columns(0.01 * np.arange(-7, 3))
         self._patch = columns(_PATCH_S) - (delay_a - delay_slope)
         slope_to_wave = self._spikes.delay - delay_slope
@@ -174,31 +182,48 @@ class QrsFrontEnd:
         peaks = peaks[a.take(peaks) > LEAST_SLOPE_MV_PER_S**2]
         window = a.take(peaks[:, None] + self._window)
         peaks = peaks[window.argmax(axis=1) == self.confirm]
+        start = self._first - self._at
+        if peaks.size and peaks[0] < start + self._wake:
+            begun = max(start, 0)
+            highest = np.maximum.accumulate(a[begun : peaks[-1] + 1])[peaks - begun]
+            peaks = peaks[(a.take(peaks) > WAKE**2 * highest) | (peaks >= start + self._wake)]
         return self._describe(peaks) if peaks.size else None
 
     def _describe(self, peaks: Ints) -> Candidates | None:
         _, slope, a, b = self._rows
-        column = peaks[:, None]
-        height_a = a.take(peaks)
-        height_b = np.maximum(b.take(column + self._near).max(axis=1), FLOOR**2 * height_a)
-        log_a, log_b = 0.5 * np.log(height_a), 0.5 * np.log(height_b)
+        n, column = len(peaks), peaks[:, None]
+        heights = np.empty((n, 2, 1))  # of A and B
+        heights[:, 0] = a.take(column)
+        heights[:, 1, 0] = b.take(column + self._near).max(axis=1)
+        np.maximum(heights[:, 1], FLOOR**2 * heights[:, 0], out=heights[:, 1])
+        log_a, log_b = 0.5 * np.log(heights[:, :, 0].T.copy())
         r, wide, area, size = self._locate(column)
-        age = np.minimum((peaks + self._at - self._first) / self.fs_hz, 2.0)
-        parts = [np.array((log_b - log_a, np.log(size + 1e-9) - log_a, np.log(wide), age)).T]
-        around, before = column + self._around, column + self._past
-        for envelope, height in ((a, height_a), (b, height_b)):
-            past = np.sort(envelope.take(before), axis=1)[:, _PAST_RANKS]
-            ratios = np.concatenate((envelope.take(around), past), axis=1) / height[:, None]
-            parts.append(0.5 * np.log(np.clip(ratios, FLOOR**2, LOUDEST**2)))
-        features = np.concatenate(parts, axis=1)
-        past = features[:, 4 + len(_AROUND_S) : 4 + len(_AROUND_S) + len(_PAST_RANKS)]
-        quiet = past[:, _QUARTER] - np.maximum(past[:, -1], 0.0)
-        counted = (size > SMALLEST_MV) | ((quiet > SILENT) & (past[:, _QUARTER] < 1.0))
-        keep = counted & (area > NARROWEST_S + 0.5 / self.fs_hz)
+        age = np.minimum((peaks + (self._at - self._first)) / self.fs_hz, 2.0)
+
+        courses = np.empty((n, 2, len(_AROUND_S) + len(_PAST_S)))
+        course = column + self._course
+        a.take(course, out=courses[:, 0])
+        b.take(course, out=courses[:, 1])
+        past = courses[:, :, len(_AROUND_S) :]
+        past.sort(axis=2)
+        ratios = courses.take(_SHOWN, axis=2)
+        ratios /= heights
+        np.maximum(ratios, FLOOR**2, out=ratios)
+        np.minimum(ratios, LOUDEST**2, out=ratios)
+        features = np.empty((n, N_STATIC))
+        features[:, 0] = log_b - log_a
+        features[:, 1] = np.log(size + 1e-9) - log_a
+        features[:, 2] = np.log(wide)
+        features[:, 3] = age
+        np.multiply(0.5, np.log(ratios, out=ratios).reshape(n, -1), out=features[:, 4:])
+
+        quarter, loudest = features[:, _QUARTER], features[:, _LOUDEST_PAST]
+        counted = (size > SMALLEST_MV) | ((quarter - np.maximum(loudest, 0.0) > SILENT) & (quarter < 1.0))
+        counted &= area > NARROWEST_S + 0.5 / self.fs_hz
         patch = slope.take(column + self._patch)
-        patch = patch / (np.sqrt((patch * patch).sum(axis=1)) + 1e-12)[:, None]
+        patch /= np.sqrt(np.einsum("ij,ij->i", patch, patch) + 1e-24)[:, None]
         found = Candidates(peaks + self._at, r + self._at, log_a, log_b, features, patch)
-        return found if keep.all() else found.only(keep)
+        return found if counted.all() else found.only(counted)
 
     def _locate(self, column: Ints) -> tuple[Ints, Floats, Floats, Floats]:
         """Return the columns of R; how long (s) its deflection exceeds 15 % of it; its area by height; its size (mV).
@@ -207,18 +232,25 @@ class QrsFrontEnd:
         mean of the stretch's two ends; an upward one is preferred by a fifth, as annotators do.
         """
         wave, slope = self._rows[:2]
-        energy = np.square(slope.take(column + self._energy)) + 1e-12
-        moment = (energy * self._energy).sum(axis=1)
+        energy = slope.take(column + self._energy)
+        energy *= energy
+        energy += 1e-12
+        moment = np.einsum("ij,j->i", energy, self._energy.astype(np.float64))
         centre = column + np.rint(moment / energy.sum(axis=1)).astype(np.int64)[:, None]
         # A matrix product's last bits depend on how many candidates came at once: rounded off, as R must not.
-        near = np.round(wave.take(centre + self._search) @ self._blur, 9)
+        near = wave.take(centre + self._search) @ self._blur
+        near *= TO_PICOVOLTS
+        np.rint(near, out=near)
         off = near - (near[:, :1] + near[:, -1:]) / 2
         height = np.abs(off)
         highest = height.max(axis=1)
-        counted = height > 0.15 * highest[:, None]
-        wide = counted.sum(axis=1) / self.fs_hz
-        area = np.where(counted, height, 0.0).sum(axis=1) / (highest + 1e-12) / self.fs_hz
-        best = np.where(off > 0, UPWARD * off, height).argmax(axis=1)
+        np.maximum(off * UPWARD, height, out=off)
+        best = off.argmax(axis=1)
+        height *= height > 0.15 * highest[:, None]
+        wide = np.count_nonzero(height, axis=1) / self.fs_hz
+        area = height.sum(axis=1) / (highest + 1.0) / self.fs_hz
         r = centre[:, 0] + best + (self._search[0] + len(self._search) // 2 - self._half - self._spikes.delay)
-        around = np.concatenate((near, wave.take(column + self._span)), axis=1)
-        return r, np.maximum(wide, 1.0 / self.fs_hz), area, around.max(axis=1) - around.min(axis=1)
+        around = wave.take(column + self._span)
+        high = np.maximum(near.max(axis=1) / TO_PICOVOLTS, around.max(axis=1))
+        low = np.minimum(near.min(axis=1) / TO_PICOVOLTS, around.min(axis=1))
+        return r, np.maximum(wide, 1.0 / self.fs_hz), area, high - low

@@ -15,7 +15,7 @@ from agent.dsp.stream import as_samples, check_rate
 from agent.model import Beat, Happening, NoValue, Rate, StageEvent
 
 OUT_OF_RANGE_MV = 1e4  # no front end gives ten volts: such a number, NaN and infinity are no samples
-DOUBT_ANY, DOUBT_STEADY, STEADY_SHARE = 0.08, 0.35, 0.9  # how unsure decisions may be, more in a steady rhythm
+MOST_DOUBT = ((0.9, 0.32), (0.6, 0.16), (0.0, 0.105))  # for a share of steady RR intervals; set on records held out
 LATEST_S = 0.55  # by when any beat is confirmed
 MOST_S = 30.0  # of samples taken at once
 HELD_S = 0.05  # a longer run of no samples is a gap
@@ -33,15 +33,17 @@ class RPeakDetector:
     PACING_SPIKE. None of them is a diagnosis.
 
     Source: own. Band-pass, slope, square and smoothing follow Pan and Tompkins (1985); their thresholds are replaced
-    by features of two bands weighed by a small network (qrs_decision.py), their search-back is at 1.4 RR, and R is
+    by features of two bands weighed by a small network (qrs_decision.py), their search-back is at 1.3 RR, and R is
     an extremum of the low-passed wave, not of an envelope.
+
+    `network`: other weights than the shipped ones, for cross-validation.
     """
 
-    def __init__(self, fs_hz: float) -> None:
+    def __init__(self, fs_hz: float, *, network: Network | None = None) -> None:
         self.fs_hz = check_rate(fs_hz, 100.0, 2000.0)
         self._front = QrsFrontEnd(self.fs_hz)
         self._watch = LeadWatch(self.fs_hz)
-        self._decision = Decision(self.fs_hz, Network.shipped())
+        self._decision = Decision(self.fs_hz, network or Network.shipped())
         self._rate = HeartRate()
         self._held_most = round(HELD_S * self.fs_hz)
         self._most = round(MOST_S * self.fs_hz)
@@ -79,10 +81,11 @@ class RPeakDetector:
         if self._watch.saturated:
             return Rate(None, NoValue.SATURATED)
         rate = self._rate.rate(self._next / self.fs_hz)
-        doubt = self._decision.doubt
-        if rate.bpm is not None and doubt > DOUBT_ANY and (doubt > DOUBT_STEADY or self._rate.steady() < STEADY_SHARE):
-            return Rate(None, NoValue.UNSURE)
-        return rate
+        if rate.bpm is None:
+            return rate
+        steady = self._rate.steady()
+        most = next(most for share, most in MOST_DOUBT if steady >= share)
+        return Rate(None, NoValue.UNSURE) if self._decision.doubt > most else rate
 
     def push(self, block: ArrayLike) -> list[Beat]:
         """Take samples (n,) in mV; give the beats they confirm."""
@@ -103,7 +106,7 @@ class RPeakDetector:
 
         An R-peak in the last 50 ms is not told: half a QRS and the end of a recording look the same.
         """
-        rest = self._front.push(np.full(round(self.delay_s * self.fs_hz) + self._held_most, self._held))
+        rest = self._front.finish()
         rest = rest.only(rest.r < self._next - self._held_most) if rest else None
         beats = self._take(self._decision.decide(rest)) if rest else []
         return beats + self._take(self._decision.settle())
