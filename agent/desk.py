@@ -14,7 +14,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from agent import badges, custody, health, inventory, ledger
+from agent import badges, custody, health, inventory, ledger, receipt
 from agent.badges import BadgeError, Revoked, Utc
 from agent.clock import VOUCHED, Clock, Timekeeper
 from agent.custody import Action, Event, Say, State
@@ -119,9 +119,7 @@ class Desk:
         return said, self._tell(said)
 
     def _tell(self, said: Said) -> str:
-        self.sentence = tell(
-            said, self._words, bag=self._terms.bag, names=self._names, local=_local, left_min=self._sources.left_min()
-        )
+        self.sentence = self._sentence(said)
         if said.say is not Say.NOTHING:
             self._told = self._clock.now_ns(), said
             self._sources.said(said)
@@ -133,14 +131,17 @@ class Desk:
         """The desk as the page shows it: the last answer for a while, then what holds; inventory; keys; choices."""
         loan, (told_ns, said) = self.loan, self._told
         talking = loan.state in custody.PATIENCE_S
-        fresh = said is not None and (talking or self._clock.now_ns() - told_ns < ANSWER_S * 1e9)
+        if said is None or not (talking or self._clock.now_ns() - told_ns < ANSWER_S * 1e9):
+            fresh, said = False, standing(loan.custody, receipt.findings(self.readiness(), health.Level.UNFIT))
+        else:
+            fresh = True
         count, now = loan.count, self.utc()
         now_s = None if now.latest_s is None else now.earliest_s
         seen_s = self.seen_s()
         return {
             "fresh": fresh,
-            "mark": TONES[said.say].value if fresh and said is not None else "idle",
-            "text": self.sentence if fresh else self._standing(),
+            "mark": TONES[said.say].value,
+            "text": self._sentence(said),
             "keys": [event.value for event in KEYS.get(loan.state, (Event.PROBLEM,))],
             "parts": inventory_rows(count, seen_s, self._words, now_s=now_s, local=_local) if count else [],
             "condition": condition_rows(count, self._words) if count else [],
@@ -150,15 +151,9 @@ class Desk:
             + [{"which": inventory.BAG, "text": self._words("desk_key.whole_bag")}],
         }
 
-    def _standing(self) -> str:
-        return standing(
-            self.loan.custody,
-            self._words,
-            bag=self._terms.bag,
-            names=self._names,
-            local=_local,
-            left_min=self._sources.left_min(),
-        )
+    def _sentence(self, said: Said) -> str:
+        left_min = self._sources.left_min()
+        return tell(said, self._words, bag=self._terms.bag, names=self._names, local=_local, left_min=left_min)
 
     def _night(self, nights: int) -> dict[str, Any]:
         due_s = self.keep_until_s(nights)

@@ -23,9 +23,10 @@ class Moment:
     flags: tuple[str, ...] = ()
 
 
-def findings(readiness: Readiness) -> tuple[str, ...]:
-    """What keeps the bag here or wants a second scan, as `why:which`."""
-    return tuple(f"{f.why.value}:{f.which}" for f in readiness.at(Level.UNFIT) + readiness.at(Level.CONFIRM))
+def findings(readiness: Readiness, *levels: Level) -> tuple[str, ...]:
+    """What keeps the bag here and what wants a second scan (or other `levels`), as `why:which`."""
+    asked = levels or (Level.UNFIT, Level.CONFIRM)
+    return tuple(f"{f.why.value}:{f.which}" for level in asked for f in readiness.at(level))
 
 
 def details(row: Row, event: Event, now: Moment) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from agent.badges import Revoked, make_list
 from agent.config import Config, parse
 from agent.custody import Say, What
 from agent.custody_commands import verify
-from agent.display.desk import TONES, desk_words, standing
+from agent.display.desk import TONES, desk_words, standing, tell
 from agent.errors import ProvisioningError, StateError
 from agent.health import Level, Why
 from agent.holding import Act, Custody
@@ -47,7 +47,7 @@ def test_the_page_shows_the_last_answer_for_a_while_then_what_holds(tmp_path):
         await bag.tick(31)
         bag.clock.t_s += 21
         shown = bag.desk.view()
-        assert (shown["fresh"], shown["mark"]) == (False, "idle")
+        assert (shown["fresh"], shown["mark"]) == (False, "ok")
         assert shown["text"].startswith("Sac 04 remis à Mme D., ")
 
     asyncio.run(story())
@@ -218,11 +218,27 @@ def test_the_end_of_a_bag_is_recorded_at_its_loan_point_only(tmp_path):
 
 @pytest.mark.parametrize("state", sorted(custody.DURABLE, key=lambda state: state.value))
 def test_each_state_has_a_sentence_that_holds(state):
-    said = standing(
-        Custody(state), desk_words(), bag="sac-04", names={}, local=lambda s: datetime.fromtimestamp(s, UTC)
+    said = tell(
+        standing(Custody(state)), desk_words(), bag="sac-04", names={}, local=lambda s: datetime.fromtimestamp(s, UTC)
     )
     assert said
     assert "{" not in said
+
+
+def test_a_bag_that_must_not_leave_says_so_before_anybody_scans(tmp_path):
+    async def story():
+        bag = await DeskBag(tmp_path).lent()
+        for text in (POINT, SHEET["COMPLET"], SHEET["DESINFECTE"]):
+            await bag.scan(text)
+        await bag.tick()
+        await bag.tick()
+        bag.clock.t_s += 21
+        assert bag.desk.view()["text"].startswith("Prêtable")
+        bag.states["cuff"] = InstrumentState.FAILED
+        shown = bag.desk.view()
+        assert (shown["text"], shown["mark"]) == ("Ne doit pas partir : tensiomètre en panne", "bad")
+
+    asyncio.run(story())
 
 
 def test_each_answer_has_a_tone():

@@ -142,16 +142,19 @@ def _clock(utc_s: int | None, local: LocalTime, *, day_of: int | None = None) ->
 # --- the desk on the nurse's page ----------------------------------------------------------------------------------
 
 
-def standing(
-    held: Custody, words: Words, *, bag: str, names: Mapping[str, str], local: LocalTime, left_min: int | None = None
-) -> str:
-    """What holds while nobody scans: who has the bag until when, or whether it may be lent."""
-    say = {
-        State.NEW: Say.NOT_IN_SERVICE, State.HOME: Say.LENDABLE, State.OUT: Say.HANDED_OVER,
-        State.DRAINING: Say.SENDING, State.CHECKING: Say.CHECKING, State.DEFECT: Say.FAULTY,
-        State.RETIRED: Say.RETIRED,
-    }[held.state]  # fmt: skip
-    return tell(Said(say, held), words, bag=bag, names=names, local=local, left_min=left_min)
+_STANDING: Mapping[State, Say] = {
+    State.NEW: Say.NOT_IN_SERVICE, State.HOME: Say.LENDABLE, State.OUT: Say.HANDED_OVER, State.DRAINING: Say.SENDING,
+    State.CHECKING: Say.CHECKING, State.DEFECT: Say.FAULTY, State.RETIRED: Say.RETIRED,
+}  # fmt: skip
+
+
+def standing(held: Custody, unfit: tuple[str, ...] = ()) -> Said:
+    """What holds while nobody scans: who has the bag until when, whether it may be lent, what keeps it (`unfit`)."""
+    if unfit and held.state is State.HOME:
+        return Said(Say.UNFIT, held, findings=unfit)
+    if unfit and held.state is State.CHECKING:
+        return Said(Say.NOT_YET_FIT, held, findings=unfit)
+    return Said(_STANDING[held.state], held)
 
 
 def inventory_rows(
