@@ -59,6 +59,12 @@ build/peers-wire/done: benchmarks/peers-wire.txt constraints.txt
 	build/peers-wire/bin/pip --disable-pip-version-check --quiet install -c constraints.txt -e . -r $<
 	@touch $@
 
+# An independent COSE library for one test; it pins an older cbor2 than ours.
+build/peers-cose/done: benchmarks/peers-cose.txt
+	$(PYTHON) -m venv build/peers-cose
+	build/peers-cose/bin/pip --disable-pip-version-check --quiet install -r $<
+	@touch $@
+
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "besace needs Python 3.11 or later; $(PYTHON) is older. Next: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 2; }
 	@$(PYTHON) -m venv .venv || { echo "python's venv module is missing. Next: sudo apt install python3-venv" >&2; exit 2; }

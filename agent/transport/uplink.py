@@ -42,8 +42,8 @@ KEEPALIVE_S = 5
 TIMEOUT_S = 5.0
 SILENCE_S = 30.0  # data outstanding and no receipt for so long: the connection is no use
 WATCH_EVERY_S = 1.0
-BACKLOG_BYTES = 64 * 1024  # one backlog message; NATS cuts a client off above 1 MB
-BACKLOG_IN_FLIGHT = 128 * 1024  # so that live rows never wait behind much: 100 ms of 10 Mbit/s
+BACKLOG_BYTES = 32 * 1024  # one backlog message; NATS cuts a client off above 1 MB
+BACKLOG_IN_FLIGHT = 64 * 1024  # so that live rows never wait behind much: 50 ms of 10 Mbit/s
 CLEAN_DISCONNECT_S = 1.0
 MOST_QUEUED = 512  # messages that wait for us: more are a flood, and what is dropped of ours comes again
 MOST_REFUSED = 1000  # on one connection: a broker that sends so much nonsense costs the loop its time
@@ -418,7 +418,7 @@ class Uplink:
             if self._delivery.oldest_unanswered_s(now_s) is None and self._delivery.backlog() is None:
                 self._waiting_since_s = now_s
             if now_s - self._waiting_since_s > SILENCE_S:
-                raise HubError(f"no receipt for {SILENCE_S:.0f} s: the hub is away or the link is dead")
+                raise HubError(f"no receipt for {SILENCE_S:.0f} s: the hub is away, or lacks the key that we seal to")
             if self._delivery.resend(now_s):
                 self._wake_backlog.set()
 
