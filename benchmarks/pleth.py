@@ -268,8 +268,8 @@ def main() -> int:
         "# Pleth and SpO2",
         "",
         (
-            "Written by `python -m benchmarks.pleth` on the 35 BIDMC records of 8 minutes that are given (one whose ECG "
-            "reference is not to be trusted is left out), against the ECG's R-peaks within 150 ms. Peers get the "
+            "Written by `python -m benchmarks.pleth` on the 35 BIDMC records of 8 minutes that are given (one whose "
+            "ECG reference is not to be trusted is left out), against the ECG's R-peaks within 150 ms. Peers get the "
             "whole record and filter it backwards too; ours streams with 1 s of look-ahead. Nothing is excluded. The "
             "settings were chosen on these records with one seed of disturbances; what other seeds gave is in "
             "[decision 0011](../decisions/0011-pleth-and-spo2.md). What is asked of F1 is asked over all 53 records: "
