@@ -156,16 +156,16 @@ def _visit(args: argparse.Namespace) -> int:
 
 
 def _scan(args: argparse.Namespace) -> int:
+    from agent.commands.custody import scan
     from agent.config import load
-    from agent.custody_commands import scan
 
     print(scan(load(args.config), args.text)["sentence"])
     return 0
 
 
 def _ledger(args: argparse.Namespace) -> int:
+    from agent.commands.custody import verify
     from agent.config import load
-    from agent.custody_commands import verify
     from agent.ledger import LedgerError
 
     try:
@@ -194,7 +194,7 @@ def _say(text: str) -> None:
 
 
 def _watch(args: argparse.Namespace) -> int:
-    from agent.instrument_commands import target, watch
+    from agent.commands.instruments import target, watch
 
     config = _config_if_any(args.config)
     wanted = target(args.instrument, config, args.at)
@@ -205,7 +205,7 @@ def _watch(args: argparse.Namespace) -> int:
 
 
 def _record(args: argparse.Namespace) -> int:
-    from agent.instrument_commands import alone, record, target
+    from agent.commands.instruments import alone, record, target
 
     config = _config_if_any(args.config)
     alone(config, "record")
@@ -218,14 +218,14 @@ def _record(args: argparse.Namespace) -> int:
 
 
 def _replay(args: argparse.Namespace) -> int:
-    from agent.instrument_commands import show_replay
+    from agent.commands.instruments import show_replay
 
     return 0 if show_replay(args.file, as_json=args.json, out=_say, talk=_talk) else 1
 
 
 def _pair(args: argparse.Namespace) -> int:
-    from agent.instrument_commands import alone
-    from agent.pairing_commands import Passkey, config_lines, configured, pair_now, pairing_target
+    from agent.commands.instruments import alone
+    from agent.commands.pairing import Passkey, config_lines, configured, pair_now, pairing_target
 
     config = _config_if_any(args.config)
     wanted = pairing_target(args.instrument, config, args.address)
@@ -240,7 +240,7 @@ def _pair(args: argparse.Namespace) -> int:
 
 
 def _unpair(args: argparse.Namespace) -> int:
-    from agent.pairing_commands import is_address, pairing_target, unpair_now
+    from agent.commands.pairing import is_address, pairing_target, unpair_now
 
     config = _config_if_any(args.config)
     address = args.instrument if is_address(args.instrument) else pairing_target(args.instrument, config, None).where
@@ -253,8 +253,8 @@ def _unpair(args: argparse.Namespace) -> int:
 
 
 def _doctor(args: argparse.Namespace) -> int:
+    from agent.commands.doctor import Line, as_dict, as_text, diagnose
     from agent.config import load
-    from agent.doctor import Line, as_dict, as_text, diagnose
 
     def say(line: Line) -> None:
         _say(json.dumps(as_dict(line), ensure_ascii=False) if args.json else as_text(line))
@@ -263,16 +263,16 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _import(args: argparse.Namespace) -> int:
+    from agent.commands.importing import import_file
     from agent.config import load
-    from agent.import_command import import_file
 
     _say(import_file(load(args.config), args.file, anyway=args.anyway))
     return 0
 
 
 def _wipe(args: argparse.Namespace) -> int:
+    from agent.commands.wiping import wipe
     from agent.config import load
-    from agent.wiping import wipe
 
     _say(wipe(load(args.config), sure=args.unsent))
     return 0

@@ -11,9 +11,9 @@ from loan_desk import AUTHORITY, CARDS, IDENTITY, LABELS, NURSE, POINT, SHEET, T
 
 from agent import custody, ledger
 from agent.badges import Revoked, make_list
+from agent.commands.custody import verify
 from agent.config import Config, parse
 from agent.custody import Say, What
-from agent.custody_commands import verify
 from agent.display.desk import TONES, desk_words, standing, tell
 from agent.errors import ProvisioningError, StateError
 from agent.health import Level, Why

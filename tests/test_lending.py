@@ -14,9 +14,9 @@ from authority_office import PASSPHRASE, bag_place, make_office
 from cryptography import x509
 
 from agent.badges import Badge, Role, make
+from agent.commands.custody import verify
 from agent.config import load
 from agent.control import ask
-from agent.custody_commands import verify
 from agent.errors import StateError
 from agent.transport import wire
 from agent.transport.messages import EpochReason, VisitBody, VisitStep

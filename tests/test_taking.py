@@ -5,10 +5,10 @@ from datetime import datetime
 
 import pytest
 
+from agent.commands.importing import import_file
 from agent.config import parse
 from agent.control import serve_control
 from agent.errors import ConfigError, StateError
-from agent.import_command import import_file
 from agent.model import Visit
 from agent.taking import take_import
 from tests.peers.scp_writer import WHOLE

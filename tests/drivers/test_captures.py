@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from agent.commands.instruments import Target, record
 from agent.config import RadioConfig
 from agent.drivers.capture import CaptureError, Recording, difference, expected, instrument_of, outcome, replay
 from agent.drivers.catalogue import CATALOGUE, decoder_for
-from agent.instrument_commands import Target, record
 from agent.model import Gap, GapReason, SampleBlock, Signal, Stream
 
 FOLDER = Path(__file__).parents[1] / "captures"

@@ -2,8 +2,8 @@
 
 import pytest
 
+from agent.commands.naming import advertises, named
 from agent.drivers.catalogue import CATALOGUE
-from agent.naming import advertises, named
 
 BAG = ["and-ua651ble", "berry-bm1000", "and-ut201ble", "healthypi-4", "badge-scanner", "glucose-meter"]
 

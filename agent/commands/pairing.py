@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from agent.commands.instruments import Say, Target, finish, radio_for, target
+from agent.commands.naming import advertises, named
 from agent.config import Config, RadioConfig
 from agent.drivers.catalogue import CATALOGUE, Transport
 from agent.errors import ConfigError, InstrumentError, InstrumentReason, StateError
-from agent.instrument_commands import Say, Target, finish, radio_for, target
-from agent.naming import advertises, named
 
 if TYPE_CHECKING:
     from agent.drivers.ble import Radio

@@ -2,12 +2,12 @@
 
 import pytest
 
+from agent.commands.wiping import wipe
 from agent.config import parse
 from agent.errors import StateError
 from agent.outbox import Lock, Outbox
 from agent.room import GaveWay
 from agent.transport.epoch import OutRow
-from agent.wiping import wipe
 
 A, B = b"epochA", b"epochB"
 SECRET = b"a patient's sealed measurement"

@@ -7,12 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.config import InstrumentConfig, parse
-from agent.drivers import pairing
-from agent.drivers.ble import Nearby
-from agent.errors import ConfigError, InstrumentError, InstrumentReason, StateError
-from agent.instrument_commands import Target
-from agent.pairing_commands import (
+from agent.commands.instruments import Target
+from agent.commands.pairing import (
     Passkey,
     config_lines,
     configured,
@@ -21,6 +17,10 @@ from agent.pairing_commands import (
     pair_with,
     pairing_target,
 )
+from agent.config import InstrumentConfig, parse
+from agent.drivers import pairing
+from agent.drivers.ble import Nearby
+from agent.errors import ConfigError, InstrumentError, InstrumentReason, StateError
 
 CUFF = "C0:00:00:00:00:02"
 BAG = '[bag]\nname = "s"\n[hub]\nhost = "h"\nca = "a"\ncertificate = "b"\nkey = "c"\nsealing_key = "d"\n'

@@ -9,9 +9,10 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from agent import doctor, health
+from agent import health
+from agent.commands import doctor
+from agent.commands.doctor import Level, Line, as_dict, as_text, diagnose, examine
 from agent.config import parse
-from agent.doctor import Level, Line, as_dict, as_text, diagnose, examine
 from agent.errors import ConfigError, StateError
 from provisioning.authority import certificate_pem, key_pem
 from tests.peers.cpts import authority, identity

@@ -9,9 +9,9 @@ import tty
 
 import pytest
 
+from agent.commands.instruments import NEXT, Target, Watched, alone, played, record, show_replay, target, watch
 from agent.config import parse
 from agent.errors import ConfigError, InstrumentReason, StateError
-from agent.instrument_commands import NEXT, Target, Watched, alone, played, record, show_replay, target, watch
 from agent.model import Gap, GapReason, Kind, NoValue, Reading, ReadingQuality, Scan, Unit
 
 FRAME = bytes.fromhex("0afa140002f4010cfe400d0300e0930400520d0f6248507800000b")
@@ -139,8 +139,8 @@ def test_with_the_agent_running_it_is_asked_and_nothing_is_opened(config, monkey
         "samples": {"healthypi-4.ecg": 125, "berry-bm1000.pleth": 9},
         "latest": {"heart_rate": 72, "spo2": None, "glucose": 126},
     }
-    monkeypatch.setattr("agent.instrument_commands.agent_status", lambda _: status)
-    monkeypatch.setattr("agent.instrument_commands.ask", lambda *_: status)
+    monkeypatch.setattr("agent.commands.instruments.agent_status", lambda _: status)
+    monkeypatch.setattr("agent.commands.instruments.ask", lambda *_: status)
     lines = []
     watch(target("ecg", config), config, seconds=0, as_json=False, out=lines.append)
     assert lines == ["measuring  healthypi-4.ecg 0 samples  heart_rate 72  spo2 no value"]

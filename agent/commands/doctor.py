@@ -17,11 +17,11 @@ from cryptography import x509
 
 from agent import health
 from agent.clock import BootClock, Source, system_anchor
+from agent.commands.instruments import NEXT, agent_status
 from agent.config import Config, InstrumentConfig
 from agent.control import ask
 from agent.drivers.catalogue import CATALOGUE, Transport
 from agent.errors import BesaceError, ProvisioningError, StateError
-from agent.instrument_commands import NEXT, agent_status
 from agent.model import InstrumentState
 from agent.transport import identity as identities
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from agent.commands.naming import FAMILIES, FAMILY_KEYS, named
 from agent.config import Config, RadioConfig
 from agent.control import ask
 from agent.drivers.base import Decoder, Item, boot_ns
@@ -30,7 +31,6 @@ from agent.drivers.catalogue import CATALOGUE, Row, Transport, decoder_for, open
 from agent.errors import ConfigError, InstrumentError, InstrumentReason, StateError
 from agent.instruments import load_radio
 from agent.model import Gap, InstrumentEvent, Reading, SampleBlock, Scan
-from agent.naming import FAMILIES, FAMILY_KEYS, named
 
 if TYPE_CHECKING:
     from agent.drivers.ble import Radio
