@@ -7,7 +7,7 @@ import numpy as np
 from agent.dsp.filters import Floats, SpikeFilter
 from agent.model import Happening
 
-OFF_S = 1.0  # no living skin gives the very same number for so long
+OFF_S = 2.0  # no living skin gives the very same number for so long; a simulator at 30/min does for 1.9 s
 STUCK_S = 0.1
 PACING_FROM_HZ = 1000.0
 PACING_MV = 0.2  # a pulse of 2 mV for 0.1 ms as a sample of 1 ms sees it
@@ -18,7 +18,7 @@ PACING_APART_S = 0.01
 class LeadWatch:
     """Watches raw samples (n,) in mV; gives happenings as (sample, what), sample counted since the last restart.
 
-    LEAD_OFF after 1 s without any change; SATURATED after 0.1 s at one number above or below all of the last two
+    LEAD_OFF after 2 s without any change; SATURATED after 0.1 s at one number above or below all of the last two
     whole seconds (a silent base line is neither); LEAD_ON when it moves again.
     PACING_SPIKE from 1 kHz: what a median over 7 ms takes away exceeds 0.2 mV and 12 times its usual size.
     """

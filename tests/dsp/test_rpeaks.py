@@ -89,6 +89,15 @@ def test_rates_from_30_to_300(fs_hz, rate):
 
 
 @pytest.mark.parametrize("fs_hz", RATES)
+@pytest.mark.parametrize("rate", [30, 40, 60])
+def test_a_slow_rhythm_on_a_silent_line_is_no_lead_off(fs_hz, rate):
+    at = regular(rate, 20)
+    beats, _, rates = run(ecg(fs_hz, 20, at, width_s=0.1, t_mv=0.0), fs_hz)
+    assert rates[-1][1] == pytest.approx(rate, abs=1)
+    assert caught(beats, at)[1] == 0
+
+
+@pytest.mark.parametrize("fs_hz", RATES)
 @pytest.mark.parametrize(
     ("intervals", "bpm"), [((0.55, 0.95), 80), ((0.6, 1.4), 60), ((0.4, 0.6), 120), ((0.62, 0.71), 90)]
 )
@@ -203,7 +212,7 @@ def troubled(fs_hz):
     x = ecg(fs_hz, 14, regular(100, 14), noise_mv=0.05, seed=4)
     n = round(fs_hz)
     x[3 * n : 3 * n + 5], x[4 * n : 4 * n + n // 2] = np.nan, np.inf
-    x[6 * n : 7 * n + n // 2], x[9 * n : 9 * n + n // 4] = 7.5, -30.0
+    x[6 * n : 8 * n + n // 2], x[9 * n : 9 * n + n // 4] = 7.5, -30.0
     return x
 
 
@@ -239,10 +248,11 @@ def test_events_of_a_troubled_lead():
         (Happening.NOT_FINITE, 3.0),
         (Happening.NOT_FINITE, 4.0),
         (Happening.SATURATED, 6.1),
-        (Happening.LEAD_OFF, 7.0),
-        (Happening.LEAD_ON, 7.5),
+        (Happening.LEAD_OFF, 8.0),
+        (Happening.LEAD_ON, 8.5),
         (Happening.SATURATED, 9.1),
         (Happening.LEAD_ON, 9.2),
+        (Happening.NO_BEATS, 9.3),
     ]
 
 
@@ -280,7 +290,7 @@ def test_a_short_run_of_no_samples_moves_no_event():
     x[500:508], x[1500:] = np.nan, x[1499]
     assert [(e.kind, e.index) for e in run(x, 250.0)[1]] == [
         (Happening.NOT_FINITE, 500),
-        (Happening.LEAD_OFF, 1499 + 249),
+        (Happening.LEAD_OFF, 1499 + 499),
     ]
 
 
