@@ -302,8 +302,10 @@ def test_the_negative_control_is_found_out():
     class ForgetsWhenSent(ExactlyOnce):
         forget_when_sent = True
 
+    # It ends with the first find; forty histories are one time in some tens without the right fault at the right time.
+    patient = settings(STORM, max_examples=1000, phases=[Phase.generate])
     with pytest.raises((AssertionError, ExceptionGroup)):
-        run_state_machine_as_test(ForgetsWhenSent, settings=settings(STORM, phases=[Phase.generate]))
+        run_state_machine_as_test(ForgetsWhenSent, settings=patient)
 
 
 def test_a_hub_that_stores_twice_would_be_found_out(tmp_path):
