@@ -19,7 +19,7 @@ from agent.dating import OUTSIDE_NS, Dating
 from agent.display.board import Board, LinkState
 from agent.display.views import card_of, spoken, view_of
 from agent.display.words import Words
-from agent.drivers.base import Driver, Item
+from agent.drivers.base import Driver, Item, just_after_read_s
 from agent.errors import StateError
 from agent.instruments import Instruments
 from agent.lending import Lending
@@ -154,7 +154,7 @@ class Agent:
             loop.add_signal_handler(number, self._stopping.set)
         self._visiting.resume_or_ready()
         tasks = {
-            "cut": supervise("cut", lambda: self._recorder.cut_every(self._interval_s)),
+            "cut": supervise("cut", lambda: self._recorder.cut_every(self._interval_s, just_after_read_s)),
             "uplink": supervise("uplink", self._uplink.run),
             "signals": supervise("signals", self._signals.run, on_failure=self._signals.failed),
             "instruments": self._instruments.run(),
@@ -269,7 +269,7 @@ class Agent:
         self._recorder.add([item])
         if isinstance(item, Reading):
             self._signals.read(item)
-            if item.kind in SPOT:
+            if item.kind in SPOT and not self._instruments.streams(item.instrument):
                 self._recorder.urgent.set()
         elif isinstance(item, InstrumentEvent):
             self._instruments.saw(item)

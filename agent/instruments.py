@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from agent.config import InstrumentConfig, RadioConfig
 from agent.drivers.base import Driver, Sink, WallClock, no_wall_clock
 from agent.errors import InstrumentError, InstrumentReason
-from agent.model import InstrumentEvent, InstrumentState
+from agent.model import InstrumentEvent, InstrumentState, Stream
 from agent.supervisor import Counters, supervise
 
 if TYPE_CHECKING:
@@ -123,6 +123,11 @@ class Instruments:
         """Where each instrument stands now, as events."""
         now = self._now_ns()
         return [InstrumentEvent(key, now, state) for key, state in self._states.items()]
+
+    def streams(self, key: str) -> tuple[Stream, ...]:
+        """What an instrument gives without pause; none for one that speaks now and then."""
+        driver = self.drivers.get(key)
+        return driver.streams if driver is not None else ()
 
     def status(self) -> dict[str, dict[str, Any]]:
         """Each instrument's state and what its supervisor went through."""

@@ -336,16 +336,19 @@ class Recorder:
             log.error("outbox=failing error=%r waiting_rows=%d", str(error), len(self._uncommitted))
         self.disk_error = str(error)
 
-    async def cut_every(self, interval_s: Callable[[], float]) -> None:
+    async def cut_every(
+        self, interval_s: Callable[[], float], moment: Callable[[float], float] = lambda at_s: at_s
+    ) -> None:
         """Cut at a pace, and at once for what is urgent; a new epoch when this one is old. Until cancelled.
 
-        A doctor who looks is sent rows four times a second; they go to the disk together, once a second.
+        A doctor who looks is sent rows four times a second; they go to the disk together, once a second. `moment`
+        gives the best time to cut near a time of the loop's clock.
         """
         loop = asyncio.get_running_loop()
         began_s = committed_s = loop.time()
         while True:
             with suppress(TimeoutError):  # from cut to cut, however long a commit takes: that much a power cut costs
-                async with asyncio.timeout_at(began_s + interval_s()):
+                async with asyncio.timeout_at(moment(began_s + interval_s())):
                     await self.urgent.wait()
             began_s = loop.time()
             due = self.urgent.is_set() or began_s - committed_s >= COMMIT_EVERY_S - interval_s() / 2

@@ -9,7 +9,7 @@ from agent.config import InstrumentConfig, RadioConfig
 from agent.drivers import catalogue
 from agent.errors import InstrumentError, InstrumentReason
 from agent.instruments import Instruments
-from agent.model import Instrument, InstrumentEvent, InstrumentState, SampleBlock
+from agent.model import Instrument, InstrumentEvent, InstrumentState, SampleBlock, Signal, Stream
 
 
 class Fake:
@@ -106,6 +106,13 @@ def test_states_are_kept_for_whoever_comes_later():
     instruments.saw(InstrumentEvent("steady", 1, InstrumentState.MEASURING))
     instruments.saw(InstrumentEvent("steady", 2, None, "battery", "80"))
     assert instruments.states() == [InstrumentEvent("steady", 7, InstrumentState.MEASURING)]
+
+
+def test_what_gives_without_pause_is_told_from_what_speaks_now_and_then():
+    """A board's temperature every second is no event; a thermometer's is."""
+    instruments, _ = run_for(0.05, "steady", "board")
+    instruments.drivers["board"].streams = (Stream("board.ecg", Signal.ECG, "board", 125.0, 1.0, "uV", "DI"),)
+    assert [bool(instruments.streams(key)) for key in ("board", "steady", "unknown")] == [True, False, False]
 
 
 def test_the_time_of_day_reaches_the_drivers_once_it_is_known(monkeypatch):

@@ -10,14 +10,13 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any, Protocol
 
-from agent.drivers.base import Announcer, Item, NowNs, Sink, boot_ns
+from agent.drivers.base import Announcer, Item, NowNs, Sink, boot_ns, until_read_s
 from agent.drivers.decimate import RATES_HZ
 from agent.drivers.stethoscope import CARD, COUNTED, HEADER, StethoscopeDecoder
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Instrument, InstrumentState, Stream
 
 READ_SIZE = 65536
-READ_EVERY_S = 0.12
 PERIOD_S = 0.032
 CARD_BUFFER_S = 1.0  # what PortAudio keeps while the loop is busy
 
@@ -59,7 +58,7 @@ class SocketSource:
     async def read(self, decoder: StethoscopeDecoder) -> list[Item]:
         """Wait for the next bytes: about eight times a second, since the kernel keeps what comes meanwhile."""
         assert self._socket is not None
-        await asyncio.sleep(READ_EVERY_S)
+        await asyncio.sleep(until_read_s(asyncio.get_running_loop().time()))
         try:
             data = await asyncio.get_running_loop().sock_recv(self._socket, READ_SIZE)
         except OSError as error:
@@ -133,7 +132,7 @@ class CardSource:
 
     async def read(self, decoder: StethoscopeDecoder) -> list[Item]:
         """Wait a little, hand on all there is."""
-        await asyncio.sleep(READ_EVERY_S)
+        await asyncio.sleep(until_read_s(asyncio.get_running_loop().time()))
         try:
             n = self._stream.read_available
             data = bytes(self._stream.read(n)[0]) if n else b""

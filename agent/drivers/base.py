@@ -20,12 +20,29 @@ NowNs = Callable[[], int]
 WallClock = Callable[[], datetime | None]
 
 SILENCE_S = 2.0
+READ_EVERY_S = 0.125
+AFTER_READ_S = 0.02  # by then what was read is decoded
 OWN_STALL_S = 0.2  # an event loop later than this cannot tell whether the instrument was silent
 
 
 def boot_ns() -> int:
     """Nanoseconds since boot, suspend included: the clock of every `t_ns`."""
     return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+def until_read_s(now_s: float) -> float:
+    """Seconds from `now_s` (the loop's time) to the next moment at which every transport that can wait is read.
+
+    What instruments send meanwhile is kept by the kernel; waking the processor once for all of them, and not once for
+    each, is most of what reading costs.
+    """
+    left_s = READ_EVERY_S - now_s % READ_EVERY_S
+    return left_s if left_s > READ_EVERY_S / 10 else left_s + READ_EVERY_S  # a timer may be a little early
+
+
+def just_after_read_s(at_s: float) -> float:
+    """The loop's time nearest to `at_s` at which what has come was just read: the moment to send it."""
+    return round((at_s - AFTER_READ_S) / READ_EVERY_S) * READ_EVERY_S + AFTER_READ_S
 
 
 def no_wall_clock() -> datetime | None:

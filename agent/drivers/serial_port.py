@@ -8,13 +8,12 @@ from pathlib import Path
 
 import serial
 
-from agent.drivers.base import Announcer, Decoder, NowNs, Sink, boot_ns
+from agent.drivers.base import Announcer, Decoder, NowNs, Sink, boot_ns, until_read_s
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Instrument, InstrumentState, Stream
 
 READ_SIZE = 65536
 POLL_S = 0.25
-READ_EVERY_S = 0.12
 
 
 class SerialDriver:
@@ -124,7 +123,7 @@ class SerialDriver:
                     return
                 # The kernel keeps what comes meanwhile: waking for every few bytes costs more than it gives.
                 loop.remove_reader(fd)
-                loop.call_later(READ_EVERY_S, again)
+                loop.call_later(until_read_s(loop.time()), again)
             else:
                 loop.remove_reader(fd)
                 ended.set_result(why)

@@ -14,6 +14,7 @@ from bumble.device import Device, Peer
 from bumble.hci import Address, HCI_LE_Create_Connection_Cancel_Command
 from bumble.transport import open_transport
 
+from agent.drivers.base import until_read_s
 from agent.drivers.ble import (
     AdvertisementData,
     BaseBleakClient,
@@ -72,7 +73,8 @@ class BumbleHost:
         except OSError as error:
             raise BleakError(f"no controller at {self._spec}: {error}") from error
         device = Device.with_hci("besace", Address(HOST_ADDRESS), self._transport.source, self._transport.sink)
-        self._transport.source.set_packet_sink(_Shortcut(device.host, self.clients))
+        link = getattr(self._transport.sink, "transport", None)
+        self._transport.source.set_packet_sink(_Shortcut(device.host, self.clients, link))
         device.once("flush", self._lost)
         async with as_bleak():
             try:
@@ -99,16 +101,19 @@ class _Shortcut:
     """Stands before bumble's host and hands whole notifications straight to their subscriber.
 
     The host turns every packet into text, for a log that is off: at the oximeter's 25 notifications a second that is
-    1 % of a core, spent by a radio that no real bag carries. Every other packet goes bumble's own way.
+    1 % of a core, spent by a radio that no real bag carries. Every other packet goes bumble's own way. After a
+    notification the link is read again at the moment all transports are, as a real radio's controller collects what
+    comes in a connection interval.
     """
 
     # H4 type, connection and flags, length; L2CAP length, channel; ATT code, attribute
     NOTIFICATION = struct.Struct("<BHHHHBH")
     ACL_DATA, ATT_CHANNEL, HANDLE_VALUE_NOTIFICATION = 2, 4, 0x1B
 
-    def __init__(self, host: Any, clients: "dict[int, _Client]") -> None:
+    def __init__(self, host: Any, clients: "dict[int, _Client]", link: asyncio.ReadTransport | None) -> None:
         self._host = host
         self._clients = clients
+        self._link = link
 
     def on_packet(self, packet: bytes) -> None:
         """Take an HCI packet from the controller."""
@@ -118,8 +123,15 @@ class _Shortcut:
             client = self._clients.get(flags & 0x0FFF)
             if whole and channel == self.ATT_CHANNEL and code == self.HANDLE_VALUE_NOTIFICATION and client is not None:
                 client.notified(attribute, packet[self.NOTIFICATION.size :])
+                self._rest()
                 return
         self._host.on_packet(packet)
+
+    def _rest(self) -> None:
+        if self._link is not None and self._link.is_reading():
+            self._link.pause_reading()
+            loop = asyncio.get_running_loop()
+            loop.call_later(until_read_s(loop.time()), self._link.resume_reading)
 
     def on_transport_lost(self) -> None:
         """Pass it on."""
