@@ -19,7 +19,7 @@ from agent.dating import OUTSIDE_NS, Dating
 from agent.display.board import Board, LinkState
 from agent.display.views import card_of, spoken, view_of
 from agent.display.words import Words
-from agent.drivers.base import Driver, Item, just_after_read_s
+from agent.drivers.base import READ_EVERY_S, Driver, Item, just_after_read_s
 from agent.errors import StateError
 from agent.instruments import Instruments
 from agent.lending import Lending
@@ -297,7 +297,9 @@ class Agent:
         return self._watched() or self.board.looked_at()
 
     def _interval_s(self) -> float:
-        return self._config.pace.watched_s if self._watched() else self._config.pace.batch_s
+        """From cut to cut. What waits to be read is lost with the power too: both together are one batch."""
+        pace = self._config.pace
+        return pace.watched_s if self._watched() else max(pace.batch_s - READ_EVERY_S, READ_EVERY_S)
 
     def _command(self, command: Command) -> None:
         if command.order is Order.WATCH:

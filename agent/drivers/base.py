@@ -22,6 +22,7 @@ WallClock = Callable[[], datetime | None]
 SILENCE_S = 2.0
 READ_EVERY_S = 0.125
 AFTER_READ_S = 0.02  # by then what was read is decoded
+EARLY_S = 0.01  # a moment that is missed by less counts as met: timers are not exact
 OWN_STALL_S = 0.2  # an event loop later than this cannot tell whether the instrument was silent
 
 
@@ -41,8 +42,8 @@ def until_read_s(now_s: float) -> float:
 
 
 def just_after_read_s(at_s: float) -> float:
-    """The loop's time nearest to `at_s` at which what has come was just read: the moment to send it."""
-    return round((at_s - AFTER_READ_S) / READ_EVERY_S) * READ_EVERY_S + AFTER_READ_S
+    """The loop's last time up to `at_s` at which what has come was just read: the moment to send it."""
+    return (at_s - AFTER_READ_S + EARLY_S) // READ_EVERY_S * READ_EVERY_S + AFTER_READ_S
 
 
 def no_wall_clock() -> datetime | None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.drivers.base import AFTER_READ_S, READ_EVERY_S, just_after_read_s, until_read_s
+from agent.drivers.base import AFTER_READ_S, EARLY_S, READ_EVERY_S, just_after_read_s, until_read_s
 
 
 @pytest.mark.parametrize(("now_s", "left_s"), [(0.0, 0.125), (10.0, 0.125), (10.1, 0.025), (10.0625, 0.0625)])
@@ -24,7 +24,7 @@ def test_it_is_never_now_and_never_far(now_s):
 @given(st.floats(1, 1e6))
 def test_what_was_read_is_sent_just_after(at_s):
     moment_s = just_after_read_s(at_s)
-    assert abs(moment_s - at_s) <= READ_EVERY_S / 2 + 1e-6
+    assert at_s - READ_EVERY_S < moment_s <= at_s + EARLY_S + 1e-6
     assert (moment_s - AFTER_READ_S) % READ_EVERY_S == pytest.approx(0, abs=1e-6) or (
         moment_s - AFTER_READ_S
     ) % READ_EVERY_S == pytest.approx(READ_EVERY_S, abs=1e-6)
