@@ -21,7 +21,6 @@ from agent.custody import Action, Event, Say, State
 from agent.display.desk import (
     KEYS,
     NIGHTS,
-    TONES,
     condition_rows,
     desk_words,
     inventory_rows,
@@ -29,6 +28,7 @@ from agent.display.desk import (
     supply_rows,
     tell,
 )
+from agent.display.tones import TONES
 from agent.errors import ProvisioningError, StateError
 from agent.holding import SERIAL
 from agent.inventory import Part, Supply

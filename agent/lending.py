@@ -20,7 +20,6 @@ from agent.instruments import Instruments
 from agent.outbox import OutboxThread
 from agent.recorder import Recorder
 from agent.selftest import SelfTest
-from agent.signs import Conditions, Signs
 from agent.supervisor import supervise
 from agent.transport.delivery import Delivery
 from agent.transport.identity import Identity
@@ -31,6 +30,7 @@ from agent.visit import State as VisitState
 if TYPE_CHECKING:
     from agent.desk import Desk
     from agent.loan import Said
+    from agent.signs import Conditions, Signs
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class Lending:
             cap_bytes=config.bag.outbox_mb << 20,
         )
         self.desk = self._open_desk()
-        self.signs = Signs(config.lights, look=self._look) if config.lights.enabled else None
+        self.signs = self._open_signs()
         board.beside = self._beside
 
     def _open_desk(self) -> "Desk | None":
@@ -109,6 +109,23 @@ class Lending:
             keys=keys,
             entries=self._outbox.now(self._outbox.box.ledger),
         )
+
+    def _open_signs(self) -> "Signs | None":
+        if not self._config.lights.enabled:
+            return None
+        from agent.signs import Conditions, Signs  # noqa: PLC0415 - only a bag with a window pays for it
+
+        def look() -> "Conditions":
+            return Conditions(
+                started=bool(self._link.connections or self._link.last_error),
+                readiness=self._readiness,
+                in_visit=self._visit() is VisitState.VISIT,
+                connected=self._link.connected,
+                all_sent=self._visit() is VisitState.SENT,
+                custody=self.desk.loan.state if self.desk is not None else None,
+            )
+
+        return Signs(self._config.lights, look=look)
 
     def tasks(self) -> dict[str, Coroutine[Any, Any, None]]:
         """What runs beside the agent's other parts, by name."""
@@ -189,16 +206,6 @@ class Lending:
         self._readiness = readiness
         if battery is not None:
             self._board.battery(minutes=battery.minutes, percent=battery.percent)
-
-    def _look(self) -> Conditions:
-        return Conditions(
-            started=bool(self._link.connections or self._link.last_error),
-            readiness=self._readiness,
-            in_visit=self._visit() is VisitState.VISIT,
-            connected=self._link.connected,
-            all_sent=self._visit() is VisitState.SENT,
-            custody=self.desk.loan.state if self.desk is not None else None,
-        )
 
     def _beside(self) -> dict[str, Any]:
         return {

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from agent.config import LightsConfig
 from agent.custody import Say, State
-from agent.display.desk import TONES, Tone
 from agent.display.leds import GpioWindow, Light, Player, Sound, Window, choose
+from agent.display.tones import TONES, Tone
 from agent.health import Level, Part, Readiness, Why
 
 LOOK_EVERY_S = 0.5

@@ -14,7 +14,7 @@ from agent.badges import Revoked, make_list
 from agent.commands.custody import verify
 from agent.config import Config, parse
 from agent.custody import Say, What
-from agent.display.desk import TONES, desk_words, standing, tell
+from agent.display.desk import desk_words, standing, tell
 from agent.errors import ProvisioningError, StateError
 from agent.health import Level, Why
 from agent.holding import Act, Custody
@@ -239,10 +239,6 @@ def test_a_bag_that_must_not_leave_says_so_before_anybody_scans(tmp_path):
         assert (shown["text"], shown["mark"]) == ("Ne doit pas partir : tensiomètre en panne", "bad")
 
     asyncio.run(story())
-
-
-def test_each_answer_has_a_tone():
-    assert TONES.keys() == set(Say)
 
 
 def test_a_believed_card_raises_the_clock_s_floor(tmp_path):

@@ -6,7 +6,6 @@ A stranger learns since when a bag is out, and that a health professional has it
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
-from enum import Enum
 from importlib import resources
 from typing import Any
 
@@ -19,33 +18,6 @@ from agent.loan import Said
 LocalTime = Callable[[int], datetime]
 NIGHTS = 3
 """For how many nights a holder may keep a bag by a key on the page."""
-
-
-class Tone(Enum):
-    """How an answer is meant; the values are the marks beside it on the page."""
-
-    DONE = "ok"
-    ASKED = "idle"
-    REFUSED = "todo"
-    GRAVE = "bad"
-
-
-_TONES = {
-    Tone.DONE: (
-        Say.HANDED_OVER, Say.PASSED, Say.RETURNED, Say.LENDABLE, Say.CLEARED, Say.KEPT, Say.PLACED, Say.RETIRED,
-    ),
-    Tone.ASKED: (
-        Say.NOTHING, Say.AGAIN, Say.BADGE_PLEASE, Say.OTHER_BADGE, Say.PASSING_OFF, Say.COUNTING, Say.COUNTED,
-        Say.CHECKING, Say.SHEET_PLEASE, Say.PROBLEM_NOTED,
-    ),
-    Tone.REFUSED: (
-        Say.NOT_RECORDED, Say.NOT_IN_SERVICE, Say.CARD_FIRST, Say.WRONG_CARD, Say.BAD_CARD, Say.HELD_SINCE,
-        Say.END_VISIT_FIRST, Say.SENDING, Say.NOT_YET_FIT, Say.TECHNICIAN_PLEASE, Say.OVERDUE, Say.NOT_CHECKED_IN,
-        Say.TIMED_OUT, Say.CONFIRM_PLEASE,
-    ),
-    Tone.GRAVE: (Say.UNFIT, Say.FAULTY, Say.QUARANTINED),
-}  # fmt: skip
-TONES: Mapping[Say, Tone] = {say: tone for tone, says in _TONES.items() for say in says}
 
 KEYS: Mapping[State, tuple[Event, ...]] = {
     State.OUT: (Event.KEEP, Event.PROBLEM),
