@@ -58,12 +58,9 @@ def camera_routes(entered: Entered, watch: Watch, words: Words) -> list[Route]:
 
 def document(visit: Seen, words: Words) -> bytes:
     """The page: one picture that renews itself; grey means that none comes."""
-    title = escape(f"{words('page.camera')} : {visit.title}")
-    return (
-        f'<!doctype html><html lang="fr"><head><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<link rel="stylesheet" href="/static/page.css"></head><body><main class="camera"><h1>{title}</h1>'
+    main = (
         f'<p><img src="/camera/live" alt="{escape(words("page.camera_live"))}"></p>'
         f"<p>{escape(words('page.camera_doctor'))}</p>"
-        f'<p><a href="/">{escape(words("page.files_back"))}</a></p></main></body></html>\n'
-    ).encode()
+        f'<p><a href="/">{escape(words("page.files_back"))}</a></p>'
+    )
+    return web.document(f"{words('page.camera')} : {visit.title}", main, style="camera")

@@ -6,6 +6,7 @@ from html import escape
 from typing import Any
 
 from agent.custody import State
+from agent.display import web
 from agent.display.views import spoken
 from agent.holding import SERIAL
 from hub.custody import TWO_BAGS, TWO_LEDGERS
@@ -36,12 +37,7 @@ HEADINGS = ("Sac", "État", "Lieu ou soignant", "Depuis", "Retour prévu", "À s
 
 def document(rows: Sequence[Mapping[str, Any]], local: LocalTime) -> bytes:
     """The whole page; it reloads itself every 30 s."""
-    return (
-        '<!doctype html><html lang="fr"><head><meta charset="utf-8"><title>Besace : la garde des sacs</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="30">'
-        '<link rel="stylesheet" href="/static/page.css"><link rel="icon" href="/static/bag.svg" type="image/svg+xml">'
-        f'</head><body><main class="held"><h1>Garde des sacs</h1>{render(rows, local)}</main></body></html>\n'
-    ).encode()
+    return web.document("Garde des sacs", render(rows, local), style="held", reload_s=30)
 
 
 def render(rows: Sequence[Mapping[str, Any]], local: LocalTime) -> str:

@@ -47,13 +47,8 @@ def file_routes(entered: Callable[[Request], Filed], words: Words) -> list[Route
 def document(visit: Filed, words: Words) -> bytes:
     """The list as a page."""
     lines = [_line(file, words) for file in visit.documents()] or [f"<li>{escape(words('page.files_none'))}</li>"]
-    title = escape(f"{words('page.files')} : {visit.title}")
-    return (
-        f'<!doctype html><html lang="fr"><head><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<link rel="stylesheet" href="/static/page.css"></head><body><main><h1>{title}</h1>'
-        f'<ul>{"".join(lines)}</ul><p><a href="/">{escape(words("page.files_back"))}</a></p></main></body></html>\n'
-    ).encode()
+    main = f'<ul>{"".join(lines)}</ul><p><a href="/">{escape(words("page.files_back"))}</a></p>'
+    return web.document(f"{words('page.files')} : {visit.title}", main)
 
 
 def _line(file: WholeFile, words: Words) -> str:

@@ -110,7 +110,6 @@ async def parts(finder: "Viewfinder", gone: Callable[[], bool] = lambda: False) 
 
 def document(pictures: "Pictures | None", words: Words, *, said: str = "") -> bytes:
     """The page: the camera, or what waits."""
-    title = escape(words("page.camera"))
     if pictures is None:
         body = f"<p>{escape(words('page.camera_none'))}</p>"
     elif pictures.waiting is not None:
@@ -123,13 +122,8 @@ def document(pictures: "Pictures | None", words: Words, *, said: str = "") -> by
         body += _key("still", words) + _key("clip", words)
     told = {"kept": "page.camera_kept", "refused": "page.refused"}.get(said)
     status = f'<p role="status">{escape(words(told))}</p>' if told else ""
-    return (
-        f'<!doctype html><html lang="fr"><head><meta charset="utf-8"><title>{title}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<link rel="stylesheet" href="/static/page.css"></head><body><main class="camera">'
-        f"<h1>{title}</h1>{status}{body}"
-        f'<p><a href="/">{escape(words("page.camera_back"))}</a></p></main></body></html>\n'
-    ).encode()
+    back = f'<p><a href="/">{escape(words("page.camera_back"))}</a></p>'
+    return web.document(words("page.camera"), status + body + back, style="camera")
 
 
 def _key(name: str, words: Words) -> str:

@@ -177,6 +177,18 @@ def render(name: str, words: Words, **given: str) -> bytes:
     return re.sub(r"\{\{([=>]?)([a-z_.0-9]+)\}\}", fill, ASSETS[name].decode()).encode()
 
 
+def document(title: str, main: str, *, style: str = "", reload_s: int = 0) -> bytes:
+    """Return a page of plain HTML: `title` (escaped here) as its heading too, `main` as it is below it."""
+    title = html.escape(title)
+    reload = f'<meta http-equiv="refresh" content="{reload_s}">' if reload_s else ""
+    return (
+        f'<!doctype html><html lang="fr"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1">{reload}'
+        '<link rel="stylesheet" href="/static/page.css"><link rel="icon" href="/static/bag.svg" type="image/svg+xml">'
+        f'</head><body><main class="{style}"><h1>{title}</h1>{main}</main></body></html>\n'
+    ).encode()
+
+
 def page(content: bytes, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return an HTML response."""
     return Response(content, status, headers, media_type="text/html; charset=utf-8")
