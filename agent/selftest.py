@@ -32,13 +32,16 @@ class SelfTest:
 
     def now(self) -> Readiness:
         """Every finding, now: a few reads of /sys, under a millisecond."""
+        return self._judge(self.battery())
+
+    def _judge(self, battery: Battery | None) -> Readiness:
         try:
             disk = health.judge_disk(health.read_disk(self.state_dir), self.disk_error())
         except OSError as error:
             disk = health.judge_disk(health.Disk(0, read_only=False), str(error))
         return Readiness(
             (
-                health.judge_battery(self.battery()),
+                health.judge_battery(battery),
                 disk,
                 health.judge_clock(self.time.best()),
                 health.judge_link(connected=self.connected()),
@@ -60,8 +63,9 @@ class SelfTest:
         """Test every ten seconds until cancelled; what is wrong is logged when it changes."""
         before = ""
         while True:
-            readiness = self.now()
-            told(readiness, self.battery())
+            battery = self.battery()
+            readiness = self._judge(battery)
+            told(readiness, battery)
             wrong = readiness.at(Level.UNFIT) + readiness.at(Level.CONFIRM)
             said = ",".join(f"{f.why.value}:{f.which}" for f in wrong if f.part is not Part.BACKLOG)
             if said != before:
