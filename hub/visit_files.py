@@ -43,10 +43,6 @@ class VisitFiles:
         found = [one for (whose, _), one in self._files.items() if whose == visit]
         return sorted(found, key=lambda one: one.t_ns)
 
-    def find(self, visit: bytes, digest: str) -> WholeFile | None:
-        """The file of a visit with this hash, in hex."""
-        return next((one for one in self.of(visit) if one.digest.hex() == digest), None)
-
 
 def name_of(one: WholeFile) -> str:
     """A name for a file that says where it came from and tells it from others."""
