@@ -54,15 +54,10 @@ fuzz: .venv/dev
 	$(BIN)/python -m benchmarks.fuzz_drivers
 	$(BIN)/python -m benchmarks.fuzz_scp
 
-build/peers-wire/done: benchmarks/peers-wire.txt constraints.txt
-	$(PYTHON) -m venv build/peers-wire
-	build/peers-wire/bin/pip --disable-pip-version-check --quiet install -c constraints.txt -e . -r $<
-	@touch $@
-
-# An independent COSE library for one test; it pins an older cbor2 than ours.
-build/peers-cose/done: benchmarks/peers-cose.txt
-	$(PYTHON) -m venv build/peers-cose
-	build/peers-cose/bin/pip --disable-pip-version-check --quiet install -r $<
+# What a benchmark or a test compares with, in an environment of its own.
+build/peers-%/done: benchmarks/peers-%.txt constraints.txt
+	$(PYTHON) -m venv build/peers-$*
+	build/peers-$*/bin/pip --disable-pip-version-check --quiet install -r $<
 	@touch $@
 
 .venv/bin/python:

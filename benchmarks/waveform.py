@@ -1,6 +1,6 @@
 """Bits per sample of the waveform codec beside JSON, CBOR, zlib of deltas and FLAC frames of the same block length.
 
-    pip install -e . -r benchmarks/peers-wire.txt        (an environment of its own)
+    pip install -r benchmarks/peers-wire.txt        (an environment of its own)
     python -m benchmarks.waveform
 
 Every block stands alone and is decoded again and compared. "with predictor": one fitted on the 10 s before, every
