@@ -6,7 +6,6 @@ from socket import create_server
 from threading import Thread
 
 import pytest
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent import health
@@ -15,7 +14,7 @@ from agent.commands.doctor import Level, Line, as_dict, as_text, diagnose, exami
 from agent.config import parse
 from agent.errors import ConfigError, StateError
 from provisioning.authority import certificate_pem, key_pem
-from tests.peers.cpts import authority, identity
+from tests.peers.cpts import authority, identity, write_identity
 
 STATUS = {
     "version": "0.1.0",
@@ -32,12 +31,7 @@ STATUS = {
 @pytest.fixture
 def bag(tmp_path):
     """A configuration whose identity is real and whose broker is nowhere; its text."""
-    me = identity()
-    (tmp_path / "sac-04.pem").write_bytes(certificate_pem(me.certificate))
-    (tmp_path / "sac-04.key").write_bytes(key_pem(me.key))
-    public = me.hub_key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    (tmp_path / "hub.pub").write_bytes(public)
-    (tmp_path / "root.pem").write_bytes(certificate_pem(authority().certificate))
+    write_identity(tmp_path)
     return (
         f'[bag]\nname = "sac-04"\nstate_dir = "{tmp_path}"\nruntime_dir = "{tmp_path}"\n'
         f'[hub]\nhost = "127.0.0.1"\nport = 1\nca = "{tmp_path}/root.pem"\ncertificate = "{tmp_path}/sac-04.pem"\n'

@@ -5,6 +5,7 @@ import os
 import threading
 from contextlib import contextmanager
 
+from agent.transport import identity
 from hub.enrolment import Enrolment, EnrolmentServer
 from provisioning import issue, office, vault
 from provisioning.enrol import Address, Place
@@ -51,3 +52,8 @@ def token_for(here, name="sac-04", now=NOW):
 
 def bag_place(tmp_path, name="etc"):
     return Place(tmp_path / name)
+
+
+def loaded(place):
+    """The identity as the agent loads it."""
+    return identity.load(place.link / "device.pem", place.link / "device.key", place.link / "hub.pub")

@@ -3,7 +3,9 @@
 import os
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
@@ -62,7 +64,7 @@ from agent.transport.messages import (
     WireSpo2,
 )
 from hub.keys import Keyring
-from provisioning.authority import Authority
+from provisioning.authority import Authority, certificate_pem, key_pem
 
 BAG = "sac-04"
 
@@ -106,6 +108,16 @@ def _identity(name: str, by: str, hub: str) -> Identity:
 
 def identity(name: str = BAG, *, by: str = "CPTS", hub: str = "hub") -> Identity:
     return _identity(name, by, hub)
+
+
+def write_identity(folder: Path) -> None:
+    """The bag's files as enrolment leaves them."""
+    me = identity()
+    (folder / "sac-04.pem").write_bytes(certificate_pem(me.certificate))
+    (folder / "sac-04.key").write_bytes(key_pem(me.key))
+    public = me.hub_key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    (folder / "hub.pub").write_bytes(public)
+    (folder / "root.pem").write_bytes(certificate_pem(authority().certificate))
 
 
 def keyring() -> Keyring:

@@ -6,7 +6,7 @@ import os
 from types import SimpleNamespace
 
 import pytest
-from authority_office import NOW, PASSPHRASE, Hand, bag_place, enrolment_server, make_office, token_for
+from authority_office import NOW, PASSPHRASE, Hand, bag_place, enrolment_server, loaded, make_office, token_for
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from killing import killed_at, steps
@@ -34,11 +34,6 @@ def hand():
 def hub(here, hand):
     with enrolment_server(here, hand) as address:
         yield address
-
-
-def loaded(place):
-    """The identity as the agent loads it."""
-    return identity.load(place.link / "device.pem", place.link / "device.key", place.link / "hub.pub")
 
 
 def test_a_bag_is_enrolled_and_its_agent_can_start(here, hub, tmp_path):

@@ -1,11 +1,10 @@
 """The end of a bag: nothing is erased before the hub has the record; killed anywhere it goes on, the key goes first."""
 
 import pytest
-from authority_office import Hand, bag_place, enrolment_server, make_office, token_for
+from authority_office import Hand, bag_place, enrolment_server, loaded, make_office, token_for
 from killing import killed_at, steps
 
 from agent.errors import StateError
-from agent.transport import identity
 from provisioning import cli, enrol, retire
 
 
@@ -18,11 +17,6 @@ def here(tmp_path, monkeypatch):
 def hub(here):
     with enrolment_server(here, Hand()) as address:
         yield address
-
-
-def loaded(place):
-    """The identity as the agent loads it."""
-    return identity.load(place.link / "device.pem", place.link / "device.key", place.link / "hub.pub")
 
 
 def test_retiring_leaves_no_key_and_no_record(here, hub, tmp_path):

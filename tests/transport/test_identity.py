@@ -13,17 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from agent.errors import ProvisioningError
 from agent.transport.identity import X509_V_FLAG_NO_CHECK_TIME, client_context, common_name, load, verify
 from provisioning.authority import certificate_pem, key_pem
-from tests.peers.cpts import authority, bit_flips, identity
+from tests.peers.cpts import authority, bit_flips, identity, write_identity
 
 
 @pytest.fixture
 def files(tmp_path):
-    me = identity()
-    (tmp_path / "sac-04.pem").write_bytes(certificate_pem(me.certificate))
-    (tmp_path / "sac-04.key").write_bytes(key_pem(me.key))
-    public = me.hub_key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    (tmp_path / "hub.pub").write_bytes(public)
-    (tmp_path / "root.pem").write_bytes(certificate_pem(authority().certificate))
+    write_identity(tmp_path)
     return tmp_path
 
 
