@@ -23,7 +23,6 @@ from agent.transport.hubkeys import load_private
 from agent.transport.identity import Identity, client_context
 from agent.transport.uplink import Broker, connect
 from hub.custody import CustodyView, entries_of
-from hub.custody_page import document
 from hub.keys import Keyring
 from hub.receiver import Heard, Pending, Receiver
 from hub.rooms import Rooms
@@ -31,6 +30,8 @@ from hub.service import Service
 from hub.store import Store
 
 log = logging.getLogger(__name__)
+
+HEADS_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,6 @@ class HubSettings:
     sealing_key: Path
     page_host: str = "127.0.0.1"
     page_port: int | None = None
-
-
-HEADS_EVERY_S = 5.0
 
 
 def _now_s() -> int:
@@ -138,6 +136,7 @@ async def run(settings: HubSettings, *, page_ready: Callable[[str], object] | No
         loop.create_task(leave_heads(custody, settings), name="heads"),
     ]
     if settings.page_port is not None:
+        from hub.custody_page import document  # noqa: PLC0415
         from hub.page import serve_doctor  # noqa: PLC0415 - starlette only where there is a page
 
         def held() -> bytes:
