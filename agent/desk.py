@@ -166,9 +166,11 @@ class Desk:
         utc = self.utc()
         if utc.latest_s is None:
             return None
+        return int((self._due_on(_local(utc.earliest_s)) + timedelta(days=nights)).timestamp())
+
+    def _due_on(self, day: datetime) -> datetime:
         hour, minute = (int(part) for part in self._terms.due.split(":"))
-        due = _local(utc.earliest_s).replace(hour=hour, minute=minute, second=0) + timedelta(days=nights)
-        return int(due.timestamp())
+        return day.replace(hour=hour, minute=minute, second=0)
 
     async def all_there(self) -> None:
         """«Tout y est»."""
@@ -238,8 +240,7 @@ class Desk:
     def due_s(self, utc_s: int) -> int:
         """The next time it is the hour of return here."""
         now = _local(utc_s)
-        hour, minute = (int(part) for part in self._terms.due.split(":"))
-        due = now.replace(hour=hour, minute=minute, second=0)
+        due = self._due_on(now)
         return int((due if due > now else due + timedelta(days=1)).timestamp())
 
     def readiness(self) -> health.Readiness:
