@@ -22,7 +22,7 @@ from agent.display.words import Words
 from agent.drivers.base import READ_EVERY_S, Driver, Item, just_after_read_s
 from agent.errors import StateError
 from agent.instruments import Instruments
-from agent.lending import Lending
+from agent.lending.wiring import Lending
 from agent.model import (
     Analysis,
     ChainStage,

@@ -26,7 +26,7 @@ from agent.badges import (
     unbase45,
     verify,
 )
-from agent.display.desk import desk_words
+from agent.lending.sentences import desk_words
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))

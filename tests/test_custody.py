@@ -22,8 +22,8 @@ from agent.custody import (
     find,
     is_repeat,
 )
-from agent.display.desk import desk_words
 from agent.holding import Act, Custody, advance, replay
+from agent.lending.sentences import desk_words
 
 WORDS = desk_words()
 GESTURES = (Event.POINT, Event.NURSE, Event.TECHNICIAN, Event.PART, Event.REFUSED, *SHEET.values())

@@ -5,7 +5,6 @@ import os
 import pytest
 
 from agent.clock import Anchor, Source
-from agent.display.desk import desk_words
 from agent.health import (
     Battery,
     Disk,
@@ -23,6 +22,7 @@ from agent.health import (
     read_battery,
     read_disk,
 )
+from agent.lending.sentences import desk_words
 from agent.model import InstrumentState
 
 GB = 1 << 30

@@ -9,18 +9,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from agent import desk as loan_desk
 from agent import ledger
 from agent.badges import Badge, Role, Utc, key_ring, make
 from agent.clock import Timekeeper
 from agent.custody import Say
-from agent.desk import Sources, Terms
-from agent.display.desk import desk_words, tell
 from agent.health import Readiness
-from agent.inventory import Part, Supply
-from agent.loan import Loan
+from agent.lending import desk as loan_desk
+from agent.lending.desk import Sources, Terms
+from agent.lending.inventory import Part, Supply
+from agent.lending.loan import Loan
+from agent.lending.selftest import SelfTest
+from agent.lending.sentences import desk_words, tell
 from agent.model import InstrumentState
-from agent.selftest import SelfTest
 from agent.transport.identity import Identity
 from provisioning.authority import Authority
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from agent.custody import Event, Row, What
 from agent.health import Level, Readiness, Why
 from agent.holding import Custody
-from agent.inventory import Count
+from agent.lending.inventory import Count
 
 MOST_DETAILS = 64
 

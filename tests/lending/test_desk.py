@@ -14,11 +14,11 @@ from agent.badges import Revoked, make_list
 from agent.commands.custody import verify
 from agent.config import Config, parse
 from agent.custody import Say, What
-from agent.display.desk import desk_words, standing, tell
 from agent.errors import ProvisioningError, StateError
 from agent.health import Level, Why
 from agent.holding import Act, Custody
 from agent.ledger import LedgerError
+from agent.lending.sentences import desk_words, standing, tell
 from agent.model import InstrumentState
 from agent.transport.messages import EpochReason
 from provisioning.authority import certificate_pem

@@ -14,11 +14,17 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from agent import badges, custody, health, inventory, ledger, receipt
+from agent import badges, custody, health, ledger
 from agent.badges import BadgeError, Revoked, Utc
 from agent.clock import VOUCHED, Clock, Timekeeper
 from agent.custody import Action, Event, Say, State
-from agent.display.desk import (
+from agent.errors import ProvisioningError, StateError
+from agent.holding import SERIAL
+from agent.lending import inventory, receipt
+from agent.lending.inventory import Part, Supply
+from agent.lending.loan import Loan, Said
+from agent.lending.selftest import SelfTest
+from agent.lending.sentences import (
     KEYS,
     NIGHTS,
     condition_rows,
@@ -28,12 +34,7 @@ from agent.display.desk import (
     supply_rows,
     tell,
 )
-from agent.display.tones import TONES
-from agent.errors import ProvisioningError, StateError
-from agent.holding import SERIAL
-from agent.inventory import Part, Supply
-from agent.loan import Loan, Said
-from agent.selftest import SelfTest
+from agent.lending.tones import TONES
 from agent.transport.identity import Identity
 from agent.transport.messages import EpochReason
 

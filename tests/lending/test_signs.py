@@ -9,7 +9,7 @@ from agent.custody import Say, State
 from agent.display.leds import AMBER, DARK, GREEN, RED, TUNES, Light, Sound
 from agent.errors import StateError
 from agent.health import Finding, Level, Part, Readiness, Why
-from agent.signs import Conditions, Signs, light_of
+from agent.lending.signs import Conditions, Signs, light_of
 
 GOOD = Readiness(())
 FAILED = Readiness((Finding(Part.INSTRUMENT, Level.UNFIT, Why.INSTRUMENT_FAILED, "cuff"),))
@@ -87,7 +87,7 @@ async def until(so):
 
 
 def follow(story, monkeypatch, **changes):
-    monkeypatch.setattr("agent.signs.LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("agent.lending.signs.LOOK_EVERY_S", 0.01)
     monkeypatch.setattr("agent.display.leds.TUNES", {s: tuple((hz, 0.0) for hz, _ in t) for s, t in TUNES.items()})
     window, now = Seen(), [conditions(**changes)]
     signs = Signs(LightsConfig(enabled=True), look=lambda: now[0], window=lambda _pins: window)
@@ -141,7 +141,7 @@ def test_silence_lasts_until_the_buzzer_is_wanted_back(monkeypatch):
 
 
 def test_a_bag_that_is_asked_for_blinks_for_a_while(monkeypatch):
-    monkeypatch.setattr("agent.signs.IDENTIFY_S", 0.1)
+    monkeypatch.setattr("agent.lending.signs.IDENTIFY_S", 0.1)
 
     async def story(signs, window, _become):
         signs.identify()

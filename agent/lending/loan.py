@@ -15,13 +15,14 @@ from typing import Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from agent import badges, custody, holding, inventory, ledger, receipt
+from agent import badges, custody, holding, ledger
 from agent.badges import Badge, BadgeError, Revoked, Role, Utc
 from agent.custody import Action, Event, Facts, Say, State, What
 from agent.health import Readiness
 from agent.holding import Act, Custody
-from agent.inventory import Count, Part, Supply
-from agent.receipt import Moment
+from agent.lending import inventory, receipt
+from agent.lending.inventory import Count, Part, Supply
+from agent.lending.receipt import Moment
 from agent.transport.identity import Identity
 
 log = logging.getLogger(__name__)

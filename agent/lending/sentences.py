@@ -12,8 +12,8 @@ from typing import Any
 from agent.custody import Event, Say, State
 from agent.display.words import Words, age
 from agent.holding import SERIAL, Custody, split
-from agent.inventory import Count, Part, Sight, sight
-from agent.loan import Said
+from agent.lending.inventory import Count, Part, Sight, sight
+from agent.lending.loan import Said
 
 LocalTime = Callable[[int], datetime]
 NIGHTS = 3

@@ -2,7 +2,7 @@
 
 import pytest
 
-from agent.backlog import Backlog
+from agent.lending.backlog import Backlog
 
 
 @pytest.mark.parametrize(

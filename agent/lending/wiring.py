@@ -8,7 +8,6 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from agent.backlog import Backlog
 from agent.clock import Clock
 from agent.config import Config
 from agent.control import Verb
@@ -17,9 +16,10 @@ from agent.display.board import Board
 from agent.errors import StateError
 from agent.health import Battery, Readiness
 from agent.instruments import Instruments
+from agent.lending.backlog import Backlog
+from agent.lending.selftest import SelfTest
 from agent.outbox import OutboxThread
 from agent.recorder import Recorder
-from agent.selftest import SelfTest
 from agent.supervisor import supervise
 from agent.transport.delivery import Delivery
 from agent.transport.identity import Identity
@@ -28,9 +28,9 @@ from agent.transport.uplink import LinkState
 from agent.visit import State as VisitState
 
 if TYPE_CHECKING:
-    from agent.desk import Desk
-    from agent.loan import Said
-    from agent.signs import Conditions, Signs
+    from agent.lending.desk import Desk
+    from agent.lending.loan import Said
+    from agent.lending.signs import Conditions, Signs
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +83,8 @@ class Lending:
         keys = self._config.hub.ca.parent
         if not (keys / CARDS).exists():
             return None
-        from agent.desk import Desk, Sources, Terms  # noqa: PLC0415 - only a bag with a desk pays for it
-        from agent.inventory import Part, Supply  # noqa: PLC0415
+        from agent.lending.desk import Desk, Sources, Terms  # noqa: PLC0415 - only a bag with a desk pays for it
+        from agent.lending.inventory import Part, Supply  # noqa: PLC0415
 
         bag = self._config.bag
         parts = tuple(Part(p.tag, p.name, p.essential, p.instrument or None) for p in self._config.part)
@@ -113,7 +113,7 @@ class Lending:
     def _open_signs(self) -> "Signs | None":
         if not self._config.lights.enabled:
             return None
-        from agent.signs import Conditions, Signs  # noqa: PLC0415 - only a bag with a window pays for it
+        from agent.lending.signs import Conditions, Signs  # noqa: PLC0415 - only a bag with a window pays for it
 
         def look() -> "Conditions":
             return Conditions(

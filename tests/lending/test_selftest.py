@@ -9,8 +9,8 @@ from loan_desk import IDENTITY, HandClock
 from agent import health
 from agent.clock import Timekeeper
 from agent.health import Battery, Level, Why
+from agent.lending.selftest import SelfTest
 from agent.model import InstrumentState
-from agent.selftest import SelfTest
 
 
 def make_test(folder, **changes):
@@ -42,7 +42,7 @@ def test_without_a_gauge_nobody_is_charging(tmp_path, monkeypatch):
 
 
 def test_what_is_wrong_is_logged_when_it_changes_and_told_each_time(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr("agent.selftest.EVERY_S", 0.01)
+    monkeypatch.setattr("agent.lending.selftest.EVERY_S", 0.01)
     monkeypatch.setattr(health, "read_battery", lambda: Battery(80, charging=False))
     states, told = {"cuff": InstrumentState.READY}, []
 
@@ -56,7 +56,7 @@ def test_what_is_wrong_is_logged_when_it_changes_and_told_each_time(tmp_path, mo
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
 
-    with caplog.at_level(logging.INFO, logger="agent.selftest"):
+    with caplog.at_level(logging.INFO, logger="agent.lending.selftest"):
         asyncio.run(story())
     said = [record.getMessage() for record in caplog.records if "instrument_failed" in record.getMessage()]
     assert len(said) == 1

@@ -31,7 +31,7 @@ from agent.badges import Revoked, Role
 from agent.custody import DURABLE, Action, Event, Say, State, What
 from agent.health import Finding, Level, Part, Why
 from agent.holding import replay
-from agent.loan import REFUSALS_AN_HOUR
+from agent.lending.loan import REFUSALS_AN_HOUR
 
 LOW = Finding(Part.BATTERY, Level.CONFIRM, Why.BATTERY_LOW, "45")
 BROKEN = Finding(Part.INSTRUMENT, Level.UNFIT, Why.INSTRUMENT_FAILED, "cuff")
@@ -336,7 +336,7 @@ def test_without_a_clock_everything_works_and_is_flagged():
 
 
 def test_a_card_that_refuses_to_write_changes_nothing_until_it_writes(monkeypatch):
-    monkeypatch.setattr("agent.loan.WRITE_S", 0.01)
+    monkeypatch.setattr("agent.lending.loan.WRITE_S", 0.01)
 
     async def story():
         desk = await Desk().placed()

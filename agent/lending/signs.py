@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from agent.config import LightsConfig
 from agent.custody import Say, State
 from agent.display.leds import GpioWindow, Light, Player, Sound, Window, choose
-from agent.display.tones import TONES, Tone
 from agent.health import Level, Part, Readiness, Why
+from agent.lending.tones import TONES, Tone
 
 LOOK_EVERY_S = 0.5
 IDENTIFY_S = 15.0

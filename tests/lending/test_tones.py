@@ -1,7 +1,7 @@
 """How the loan desk's answers are meant."""
 
 from agent.custody import Say
-from agent.display.tones import TONES, Tone
+from agent.lending.tones import TONES, Tone
 
 
 def test_each_answer_has_a_tone():
