@@ -1,7 +1,13 @@
-"""Bag and hub over a real broker: live rows and backlog arrive, whoever is killed in between."""
+"""Bag and hub over real brokers: live rows and backlog arrive, whoever is killed in between.
+
+One suite, on one NATS, on a cluster of three whose leader is the one that is killed, and on mosquitto.
+"""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+
+import aiomqtt
+import pytest
 
 from agent.errors import StateError
 from agent.outbox import OutboxThread
@@ -14,6 +20,9 @@ from hub.service import Service
 from hub.store import Store
 from tests.peers.broker import TestBroker, until
 from tests.peers.cpts import BAG, Bags, HandClock, batch, keyring
+from tests.peers.other_brokers import Cluster, Mosquitto
+
+CLUSTER_AGAIN_S = 15.0  # a cluster chooses another leader, and everybody comes back
 
 
 class Bag:
@@ -72,7 +81,7 @@ class Hub:
             store = await loop.run_in_executor(thread, Store, self.path)
             self.receiver = Receiver(keyring(), now_us=lambda: 9)
             await loop.run_in_executor(thread, self.receiver.restore, store)
-            service = Service(
+            self.service = service = Service(
                 self.receiver,
                 connect_once=lambda: connect(self.address, name="hub"),
                 commit=lambda p: loop.run_in_executor(thread, store.commit, p.headers, p.rows, p.visits, p.holes),
@@ -111,12 +120,17 @@ class Part:
         self._task = None
 
 
-def with_everything(tmp_path, monkeypatch, test, *, start_hub=True):
+@pytest.fixture(params=[TestBroker, Cluster, Mosquitto])
+def kind(request):
+    return request.param
+
+
+def with_everything(kind, tmp_path, monkeypatch, test, *, start_hub=True):
     monkeypatch.setattr("hub.service.RECEIPT_EVERY_S", 0.1)
     monkeypatch.setattr("hub.service.RECEIPT_WATCHED_S", 0.1)
 
     async def main():
-        async with TestBroker(tmp_path).running() as broker:
+        async with kind(tmp_path).running() as broker:
             bag, hub = Bag(broker, tmp_path), Hub(broker, tmp_path)
             parts = bag_part, hub_part = Part(bag.uplink.run), Part(hub.run)
             try:
@@ -137,7 +151,7 @@ async def drained(bag):
     await until(lambda: bag.delivery.unreceipted() == 0, 20)
 
 
-def test_live_rows_arrive_and_are_receipted(tmp_path, monkeypatch):
+def test_live_rows_arrive_and_are_receipted(kind, tmp_path, monkeypatch):
     async def test(_broker, bag, hub, _part):
         await until(lambda: bag.delivery.is_receipted(bag.epoch.id, 0))
         for _ in range(20):
@@ -148,10 +162,10 @@ def test_live_rows_arrive_and_are_receipted(tmp_path, monkeypatch):
         assert [heard.batch for heard in hub.heard] == list(bag.made.values())
         assert hub.receiver.refused == {}
 
-    with_everything(tmp_path, monkeypatch, test)
+    with_everything(kind, tmp_path, monkeypatch, test)
 
 
-def test_a_hub_that_starts_late_gets_what_was_sent_to_nobody(tmp_path, monkeypatch):
+def test_a_hub_that_starts_late_gets_what_was_sent_to_nobody(kind, tmp_path, monkeypatch):
     async def test(_broker, bag, _hub, part):
         for _ in range(300):
             await bag.row()
@@ -163,10 +177,10 @@ def test_a_hub_that_starts_late_gets_what_was_sent_to_nobody(tmp_path, monkeypat
         await bag.row()
         await drained(bag)
 
-    with_everything(tmp_path, monkeypatch, test, start_hub=False)
+    with_everything(kind, tmp_path, monkeypatch, test, start_hub=False)
 
 
-def test_nothing_is_lost_when_broker_and_hub_are_killed_mid_stream(tmp_path, monkeypatch):
+def test_nothing_is_lost_when_broker_and_hub_are_killed_mid_stream(kind, tmp_path, monkeypatch):
     async def test(broker, bag, hub, part):
         stop = asyncio.Event()
 
@@ -180,12 +194,12 @@ def test_nothing_is_lost_when_broker_and_hub_are_killed_mid_stream(tmp_path, mon
         await broker.server.kill()
         await asyncio.sleep(0.3)
         await broker.server.start()
-        await until(lambda: bag.uplink.state.connections > 1)
+        await until(lambda: bag.uplink.state.connections > 1, CLUSTER_AGAIN_S)
         await part.kill()
         await asyncio.sleep(0.2)
         part.start()
         known = bag.delivery.receipted_rows
-        await until(lambda: bag.delivery.receipted_rows > known + 20)
+        await until(lambda: bag.delivery.receipted_rows > known + 20, CLUSTER_AGAIN_S)
         bag.begin_another()
         await asyncio.sleep(0.5)
         stop.set()
@@ -194,10 +208,10 @@ def test_nothing_is_lost_when_broker_and_hub_are_killed_mid_stream(tmp_path, mon
         await bag.row()  # what was receipted leaves the disk with this commit
         assert bag.outbox.now(bag.outbox.box.counts).rows < len(bag.made) // 2
 
-    with_everything(tmp_path, monkeypatch, test)
+    with_everything(kind, tmp_path, monkeypatch, test)
 
 
-def test_a_new_epoch_is_receipted_on_the_connection_that_is_there(tmp_path, monkeypatch):
+def test_a_new_epoch_is_receipted_on_the_connection_that_is_there(kind, tmp_path, monkeypatch):
     async def test(broker, bag, hub, _part):
         await bag.row()
         await drained(bag)
@@ -207,16 +221,26 @@ def test_a_new_epoch_is_receipted_on_the_connection_that_is_there(tmp_path, monk
         assert bag.uplink.state.connections == 1
         assert hub.receiver.refused == {}
         assert hub.receiver.online == {BAG: True}
+
+    with_everything(kind, tmp_path, monkeypatch, test)
+
+
+@pytest.mark.parametrize("kind", [TestBroker, Mosquitto])
+def test_after_a_new_epoch_it_comes_back_under_that_one(kind, tmp_path, monkeypatch):
+    async def test(broker, bag, hub, _part):
+        await bag.row()
+        await drained(bag)
+        bag.begin_another()
         await broker.server.kill()
         await broker.server.start()
-        await until(lambda: bag.uplink.state.connections == 2)
+        await until(lambda: bag.uplink.state.connections == 2 and hub.service.connected.is_set())
         await bag.row()
         await drained(bag)
 
-    with_everything(tmp_path, monkeypatch, test)
+    with_everything(kind, tmp_path, monkeypatch, test)
 
 
-def test_a_watched_bag_is_told_and_untold(tmp_path, monkeypatch):
+def test_a_watched_bag_is_told_and_untold(kind, tmp_path, monkeypatch):
     async def test(_broker, bag, hub, _part):
         await bag.row()
         await drained(bag)
@@ -226,10 +250,10 @@ def test_a_watched_bag_is_told_and_untold(tmp_path, monkeypatch):
         await until(lambda: len(bag.commands) > 1)
         assert [command.order for command in bag.commands] == [Order.WATCH, Order.UNWATCH]
 
-    with_everything(tmp_path, monkeypatch, test)
+    with_everything(kind, tmp_path, monkeypatch, test)
 
 
-def test_a_hub_whose_disk_is_full_receipts_nothing_until_it_is_not(tmp_path, monkeypatch):
+def test_a_hub_whose_disk_is_full_receipts_nothing_until_it_is_not(kind, tmp_path, monkeypatch):
     monkeypatch.setattr("hub.service.COMMIT_AGAIN_S", 0.05)
     monkeypatch.setattr("agent.transport.delivery.RESEND_AFTER_S", 0.5)
     full = True
@@ -253,4 +277,65 @@ def test_a_hub_whose_disk_is_full_receipts_nothing_until_it_is_not(tmp_path, mon
         await bag.row()
         await drained(bag)
 
-    with_everything(tmp_path, monkeypatch, test)
+    with_everything(kind, tmp_path, monkeypatch, test)
+
+
+def test_a_cluster_whose_leader_is_killed_carries_rows_again_in_time(tmp_path, monkeypatch):
+    """The node that everybody is connected to dies and stays dead."""
+
+    async def test(broker, bag, hub, _part):
+        await bag.row()
+        await drained(bag)
+        await broker.server.kill()
+        before = bag.epoch.last
+
+        async def produce():
+            while True:
+                await bag.row()
+                await asyncio.sleep(0.1)
+
+        producing = asyncio.create_task(produce())
+        await until(lambda: bag.delivery.is_receipted(bag.epoch.id, before + 1), CLUSTER_AGAIN_S)
+        producing.cancel()
+        await asyncio.gather(producing, return_exceptions=True)
+        await drained(bag)
+        assert await broker.leader() != broker.first
+
+    with_everything(Cluster, tmp_path, monkeypatch, test)
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_who_steals_a_bag_s_client_id_steals_nothing_else(kind, tmp_path, monkeypatch, clean):
+    """Any certificate can take any client id; the bag comes back under another, and nothing rests on the old one."""
+    used = []
+    really = aiomqtt.Client.__init__
+
+    def noted(client, *args, **kwargs):
+        used.append(kwargs["identifier"])
+        really(client, *args, **kwargs)
+
+    async def test(broker, bag, hub, _part):
+        await bag.row()
+        await drained(bag)
+        mine = [name for name in used if name.startswith(f"{BAG}-")]
+        assert len(bytes.fromhex(mine[-1].removeprefix(f"{BAG}-"))) == 8
+        address = broker.address(broker.tls("sac-05"))
+        thief = aiomqtt.Client(
+            address.host, address.port, identifier=mine[-1], protocol=aiomqtt.ProtocolVersion.V311,
+            tls_context=address.tls, clean_session=clean,
+        )  # fmt: skip
+        heard = []
+        async with thief:
+            await bag.row()
+            await until(lambda: bag.uplink.state.connections == 2)
+            for _ in range(20):
+                await bag.row()
+            await drained(bag)
+            while len(thief.messages):
+                heard.append(await anext(thief.messages))
+        assert heard == []
+        assert len({name for name in used if name.startswith(f"{BAG}-")}) == 2  # the thief's is the first
+
+    with monkeypatch.context() as patch:
+        patch.setattr(aiomqtt.Client, "__init__", noted)
+        with_everything(lambda folder: kind(folder, [BAG, "sac-05"]), tmp_path, monkeypatch, test)
