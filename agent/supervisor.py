@@ -91,6 +91,9 @@ async def side_by_side(*parts: Coroutine[Any, Any, None]) -> None:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
         await end(*tasks)
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # looked at: else the log gets it as "never retrieved" when two fail at once
     for task in done:
         if task.cancelled():
             raise RuntimeError("cancelled from inside")

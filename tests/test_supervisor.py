@@ -1,6 +1,7 @@
 """Supervision: whatever happens inside one part, it starts again, and only its own cancellation ends it."""
 
 import asyncio
+import gc
 import contextlib
 
 import pytest
@@ -193,6 +194,15 @@ class TestSideBySide:
         with pytest.raises(ValueError, match="why"):
             asyncio.run(side_by_side(waits(), fails(), waits()))
         assert ended == [True, True]
+
+    def test_two_that_fail_at_once_leave_nothing_in_the_log(self, caplog):
+        async def fails():
+            raise ValueError("why")
+
+        with pytest.raises(ValueError, match="why"):
+            asyncio.run(side_by_side(fails(), fails()))
+        gc.collect()
+        assert caplog.text == ""
 
     def test_the_first_end_ends_the_others(self):
         async def ends():
