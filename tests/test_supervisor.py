@@ -1,8 +1,8 @@
 """Supervision: whatever happens inside one part, it starts again, and only its own cancellation ends it."""
 
 import asyncio
-import gc
 import contextlib
+import gc
 
 import pytest
 

@@ -30,6 +30,7 @@ from agent.transport.epoch import Epoch, OutRow
 from agent.transport.hubtime import HubTime
 from agent.transport.messages import Command, EpochReceipt, Message, Preview, Receipt, State, TimeAnswer
 from agent.transport.ranges import SeqSet
+from agent.transport.window import Window
 
 if TYPE_CHECKING:
     import aiomqtt
@@ -42,8 +43,6 @@ KEEPALIVE_S = 5
 TIMEOUT_S = 5.0
 SILENCE_S = 30.0  # data outstanding and no receipt for so long: the connection is no use
 WATCH_EVERY_S = 1.0
-BACKLOG_BYTES = 32 * 1024  # one backlog message; NATS cuts a client off above 1 MB
-BACKLOG_IN_FLIGHT = 64 * 1024  # so that live rows never wait behind much: 50 ms of 10 Mbit/s
 CLEAN_DISCONNECT_S = 1.0
 MOST_QUEUED = 512  # messages that wait for us: more are a flood, and what is dropped of ours comes again
 MOST_REFUSED = 1000  # on one connection: a broker that sends so much nonsense costs the loop its time
@@ -313,7 +312,8 @@ class Uplink:
 
     async def _send_backlog(self, link: Link) -> None:
         """What is on board, once the hub has shown that it is there: a broker alone would only swallow it."""
-        in_flight: deque[tuple[bytes, int, int]] = deque()  # each message's last row, and its bytes
+        in_flight: deque[tuple[bytes, int, int, float]] = deque()  # each message's last row, its bytes, when it went
+        window = Window()
         await self._hub_here.wait()
         while True:
             self._wake_backlog.clear()
@@ -322,7 +322,7 @@ class Uplink:
                 await _wait(self._wake_backlog, 1.0)
                 continue
             try:
-                rows = await self._outbox.call(self._outbox.box.read, *due, BACKLOG_BYTES)
+                rows = await self._outbox.call(self._outbox.box.read, *due, window.size // 2)
             except StateError as error:
                 self._delivery.skip(due[0], due[1])
                 if not self.state.unreadable:
@@ -335,14 +335,15 @@ class Uplink:
             if not rows:
                 continue
             await self._send(link, topics.Up.BACKLOG, rows)
-            in_flight.append((rows[-1].epoch, rows[-1].seq, sum(len(row.payload) for row in rows)))
-            while sum(size for _, _, size in in_flight) >= BACKLOG_IN_FLIGHT:
+            in_flight.append((rows[-1].epoch, rows[-1].seq, sum(len(row.payload) for row in rows), self._now_s()))
+            while sum(size for _, _, size, _ in in_flight) >= window.size:
                 self._answered.clear()
                 await _wait(self._answered, RESEND_AFTER_S)
                 while in_flight and self._delivery.is_answered(*in_flight[0][:2]):
-                    in_flight.popleft()
+                    window.answered(in_flight.popleft()[3], self._now_s())
                 if not self._answered.is_set():
                     in_flight.clear()
+                    window.silent(self._now_s())
 
     async def _receive(self, link: Link) -> None:
         refused = 0

@@ -21,13 +21,13 @@ class TestBroker:
 
     __test__ = False
 
-    def __init__(self, folder: Path, devices: Iterable[str] = (BAG,)) -> None:
+    def __init__(self, folder: Path, devices: Iterable[str] = (BAG,), host: str = "127.0.0.1") -> None:
         self.folder = folder
         self.devices = set(devices)
         self.root = folder / "root.pem"
         self.root.write_bytes(certificate_pem(authority().certificate))
         certificate, key = self.files("broker", server=["hub"])
-        self.config = BrokerFiles(folder / "nats", certificate, key, self.root, "127.0.0.1", free_port(), free_port())
+        self.config = BrokerFiles(folder / "nats", certificate, key, self.root, host, free_port(), free_port())
         write_config(self.config, self.devices)
         self.server = NatsServer(self.config)
 

@@ -16,6 +16,7 @@ from agent.transport import seal, sequence, topics, wire
 from agent.transport.delivery import Delivery
 from agent.transport.messages import Command, EpochReceipt, Order, Preview, Receipt, State, TimeAnswer, TimeAsk
 from agent.transport.uplink import MOST_REFUSED, SILENCE_S, Hooks, Uplink
+from agent.transport.window import LEAST_BYTES
 from tests.peers.cpts import BAG, Bags, HandClock, batch, keyring
 
 RECEIPT = f"besace/v1/{BAG}/down/receipt"
@@ -212,34 +213,47 @@ class TestSending:
 
         with_peer(tmp_path, test, old_rows=5)
 
-    def test_backlog_comes_byte_for_byte_in_messages_of_bounded_size(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("agent.transport.uplink.BACKLOG_BYTES", 300)
-
+    def test_backlog_comes_byte_for_byte_in_messages_of_bounded_size(self, tmp_path):
         async def test(peer):
             await peer.receipt(peer.epoch, 0)
-            await peer.settle()
+            for upto in range(30):
+                await peer.receipt(peer.old, upto)
             messages = peer.link.sent(topics.Up.BACKLOG)
             assert len(messages) > 2
             sent = [row for message in messages for row in sequence.split(message)]
             on_disk = await peer.outbox.call(peer.outbox.box.read, peer.old.id, 0, 99, 10**9)
             assert sent == [row.payload for row in on_disk]
 
-        with_peer(tmp_path, test, old_rows=9)
+        with_peer(tmp_path, test, old_rows=30)
 
-    def test_only_so_much_is_in_flight(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("agent.transport.uplink.BACKLOG_BYTES", 100)
-        monkeypatch.setattr("agent.transport.uplink.BACKLOG_IN_FLIGHT", 400)
-
+    def test_only_so_much_is_in_flight(self, tmp_path):
         async def test(peer):
             await peer.receipt(peer.epoch, 0)
             await peer.settle()
             before = len(peer.link.rows())
             await peer.settle()
             assert len(peer.link.rows()) == before < 30
+            assert sum(map(len, peer.link.sent(topics.Up.BACKLOG))) < 2 * LEAST_BYTES
             await peer.receipt(peer.old, 2)
             assert len(peer.link.rows()) > before
 
         with_peer(tmp_path, test, old_rows=60)
+
+    def test_slow_receipts_leave_the_window_small(self, tmp_path):
+        """As over a modem that queues: quick receipts open the window, late ones close it again."""
+
+        async def test(peer):
+            await peer.receipt(peer.epoch, 0)
+            sizes = []
+            for delay_s in [0.1] * 8 + [3.0] * 8:
+                sent = len(peer.link.sent(topics.Up.BACKLOG))
+                peer.clock.forward(delay_s)
+                await peer.receipt(peer.old, peer.link.rows()[-1][1])
+                sizes.append(sum(map(len, peer.link.sent(topics.Up.BACKLOG)[sent:])))
+            assert max(sizes[:8]) > 8 * LEAST_BYTES
+            assert max(sizes[-3:]) < 2 * LEAST_BYTES
+
+        with_peer(tmp_path, test, old_rows=2000)
 
     def test_rows_that_are_gone_from_the_disk_are_passed_over(self, tmp_path):
         async def test(peer):
