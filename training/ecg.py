@@ -71,8 +71,11 @@ class Reference(Network):
 def candidates(fs_hz: float, mv: Floats) -> Candidates | None:
     """Return every candidate of a signal."""
     front = QrsFrontEnd(fs_hz)
-    parts = [front.push(block) for block in np.array_split(mv, max(1, len(mv) // round(10 * fs_hz)))]
-    parts = [part for part in (*parts, front.finish()) if part]
+    parts = []
+    for block in (*np.array_split(mv, max(1, len(mv) // round(10 * fs_hz))), None):
+        found = front.finish() if block is None else front.push(block)
+        candidates = front.describe(found) if found else None
+        parts += [candidates] if candidates else []
     if not parts:
         return None
     return Candidates(*(np.concatenate([getattr(p, name) for p in parts]) for name in Candidates.__slots__))

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from importlib import resources
 from math import exp, inf, log, sqrt
 from operator import attrgetter
+from struct import Struct
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.dsp.qrs_features import Candidates
+from agent.dsp.qrs_features import Candidates, Peaks
 from agent.model import Beat
 
 Floats = NDArray[np.float64]
@@ -32,6 +33,7 @@ LIMIT = 8.0  # of log odds: surer than that is not known
 GRID = 2.0**30  # steps in 1 that sums are rounded to
 N_DYNAMIC = 31
 SHAPE_POINTS = 21
+_PACKED = Struct(f"{N_DYNAMIC}d")
 REFRACTORY_S = 0.15
 LATE_RR = 1.3  # a pause of so many RR intervals is searched
 LATE_AFTER_S = 0.3  # when a candidate at its end has had the time to be confirmed
@@ -55,6 +57,8 @@ class Network:
         n = len(table["hidden"]) - N_DYNAMIC
         self._static, self._dynamic = table["hidden"][:n] * GRID, table["hidden"][n:].copy().T
         self._bias, self._out, self._out_bias = table["bias"] * GRID, table["out"], float(table["out_bias"])
+        self._buffer = bytearray(8 * N_DYNAMIC)  # packing numbers into it takes a third of making an array of them
+        self._context = np.frombuffer(self._buffer)
 
     @classmethod
     def shipped(cls) -> "Network":
@@ -81,10 +85,10 @@ class Network:
 
     def log_odds(self, static: Floats, dynamic: tuple[float, ...]) -> float:
         """Return the log odds of one candidate."""
-        hidden = self._dynamic.dot(np.array(dynamic))
+        _PACKED.pack_into(self._buffer, 0, *dynamic)
+        hidden = self._dynamic.dot(self._context)
         hidden += static
-        np.tanh(hidden, out=hidden)
-        return float(self._out.dot(hidden)) + self._out_bias
+        return float(self._out.dot(np.tanh(hidden, hidden))) + self._out_bias
 
 
 class Shapes:
@@ -97,22 +101,28 @@ class Shapes:
         self._weight = [0.0, 0.0]
         self._used = [-20, -20]
 
-    def compare(self, patch: Floats, log_a: float, beats: int) -> tuple[float, float, float, float, float]:
-        """Return the correlations with both shapes, nearer first, then amplitude against it, its weight, its age."""
-        near, far, k = self._nearer(patch)
-        age = min(beats - self._used[k], 20) / 20
-        return near, far, log_a - self._log_a[k], self._weight[k] / 8, age
+    def nearer(self, patch: Floats) -> tuple[float, float, int]:
+        """Return a patch's correlations with the nearer and the other shape, and which the nearer is."""
+        first, second = self._mean.dot(patch).tolist()
+        first, second = first / self._norm[0], second / self._norm[1]
+        return (first, second, 0) if first >= second else (second, first, 1)
 
-    def take(self, patch: Floats, log_a: float, beats: int) -> None:
+    def compare(self, near: tuple[float, float, int], log_a: float, beats: int) -> tuple[float, ...]:
+        """Return the correlations with both shapes, nearer first, then amplitude against it, its weight, its age."""
+        one, other, k = near
+        age = beats - self._used[k]
+        return one, other, log_a - self._log_a[k], self._weight[k] / 8, age / 20 if age < 20 else 1.0
+
+    def take(self, patch: Floats, near: tuple[float, float, int], log_a: float, beats: int) -> None:
         """Take a beat's patch (of norm 1) into the shape it is like, or begin a new one."""
-        near, _, k = self._nearer(patch)
-        if near > SAME_SHAPE:
+        one, _, k = near
+        if one > SAME_SHAPE:
             weight, norm, mean = self._weight[k], self._norm[k], self._mean[k]
             rate = max(0.15, 1.0 / (weight + 1.0))
             keep = (1.0 - rate) * norm
             mean *= 1.0 - rate
             mean += rate * patch
-            self._norm[k] = sqrt(keep * keep + 2.0 * keep * rate * near + rate * rate)
+            self._norm[k] = sqrt(keep * keep + 2.0 * keep * rate * one + rate * rate)
             self._log_a[k] += rate * (log_a - self._log_a[k])
             self._weight[k] = min(weight + 1.0, 8.0)
         else:
@@ -120,16 +130,10 @@ class Shapes:
             self._mean[k], self._norm[k], self._log_a[k], self._weight[k] = patch, 1.0, log_a, 1.0
         self._used[k] = beats
 
-    def _nearer(self, patch: Floats) -> tuple[float, float, int]:
-        """Return the correlations with the nearer and the other shape, and which the nearer is."""
-        first, second = self._mean.dot(patch).tolist()
-        first, second = first / self._norm[0], second / self._norm[1]
-        return (first, second, 0) if first >= second else (second, first, 1)
-
 
 @dataclass(slots=True, eq=False)
 class Seen:
-    """A candidate as it was weighed: its envelope's peak and its R, amplitudes in both bands, its slope wave."""
+    """A candidate as it was weighed: its envelope's peak and its R, amplitudes in both bands, slope wave, shape."""
 
     odds: float
     peak: int
@@ -137,6 +141,7 @@ class Seen:
     a: float
     b: float
     patch: Floats
+    near: tuple[float, float, int] = (0.0, 0.0, 0)  # what `Shapes.nearer` says of the patch
 
 
 class Decision:
@@ -165,22 +170,31 @@ class Decision:
         """The signal was lost: no interval reaches across, nothing before it can come back."""
         self._last: Seen | None = None
         self._due = 0.0
+        self._ready, self._pause_ends = -inf, inf  # samples: the refractory time's end, the search-back
         self._before: Seen | None = None
         self._doubtful: Seen | None = None
         self._rejected: deque[Seen] = deque(maxlen=REMEMBERED)
         self._rival = -LIMIT
 
+    def faint(self, found: Peaks) -> int:
+        """Return how many candidates, from the first on, are too faint to be weighed as things stand."""
+        if self._doubtful is not None:
+            return 0
+        known = (found.log_a < self._faint_a) & (found.log_b < self._faint_b)
+        known &= found.peak < min(self._due, self._pause_ends)
+        return len(known) if known.all() else int(known.argmin())
+
     def decide(self, found: Candidates) -> list[Beat]:
         """Decide candidates in order; give the beats among them."""
         out: list[Beat] = []
-        static = self._network.static(found.features)
+        static, patches = self._network.static(found.features), found.patch
         rows = zip(found.peak.tolist(), found.r.tolist(), found.log_a.tolist(), found.log_b.tolist(), strict=True)
         for i, (peak, r, a, b) in enumerate(rows):
-            if self._rejected or self._doubtful is not None:
+            if self._doubtful is not None or peak >= self._pause_ends:
                 out += self.advance(peak)
-            if (a < self._faint_a and b < self._faint_b and r < self._due) or self._refractory(r):
+            if r < self._ready or (a < self._faint_a and b < self._faint_b and peak < self._due):
                 continue
-            seen = Seen(0.0, peak, r, a, b, found.patch[i])
+            seen = Seen(0.0, peak, r, a, b, patches[i])
             self._weigh(seen, i, static)
             if self._doubtful is not None:
                 if seen.odds > self._doubtful.odds:
@@ -188,7 +202,7 @@ class Decision:
                     self._doubtful = None
                 else:
                     out += self.settle()
-                    if self._refractory(r):
+                    if r < self._ready:
                         continue
                     self._weigh(seen, i, static)
             if seen.odds <= 0.0:
@@ -212,10 +226,7 @@ class Decision:
             if now - self._doubtful.peak < DOUBT_S * self.fs_hz:
                 return out
             out += self.settle()
-        while self._rejected and self._last is not None and self._rival >= LATE_LOG_ODDS:
-            pause_s = min(LATE_RR * self._typical_rr + LATE_AFTER_S, LATEST_PAUSE_S)
-            if now - self._last.r < pause_s * self.fs_hz:
-                break
+        while now >= self._pause_ends and self._rival >= LATE_LOG_ODDS:
             best = max(self._rejected, key=attrgetter("odds"))
             later = [one for one in self._rejected if one.r > best.r + 0.2 * self.fs_hz]
             out.append(self._accept(best, late=True))
@@ -228,10 +239,8 @@ class Decision:
         doubtful, self._doubtful = self._doubtful, None
         return [] if doubtful is None else [self._accept(doubtful, late=True)]
 
-    def _refractory(self, r: int) -> bool:
-        return self._last is not None and r - self._last.r < REFRACTORY_S * self.fs_hz
-
     def _weigh(self, seen: Seen, i: int, static: Floats) -> None:
+        seen.near = self._shapes.nearer(seen.patch)
         dynamic = self._in_context(seen)
         seen.odds = max(-LIMIT, min(LIMIT, self._network.log_odds(static[i], dynamic)))
         self._observe(i, dynamic)
@@ -263,11 +272,13 @@ class Decision:
         self._beats += 1
         if self._beats >= FIRST_BEATS:
             self._faint_a, self._faint_b = self._level_a - FAINT, self._level_b - FAINT
-        self._due = r + DUE_RR * self._typical_rr * self.fs_hz
+        self._due = seen.peak + DUE_RR * self._typical_rr * self.fs_hz
+        self._ready = r + REFRACTORY_S * self.fs_hz
+        self._pause_ends = r + min(LATE_RR * self._typical_rr + LATE_AFTER_S, LATEST_PAUSE_S) * self.fs_hz
         self._last = seen
         self._rejected.clear()
         self._rival = -LIMIT
-        self._shapes.take(seen.patch, a, self._beats)
+        self._shapes.take(seen.patch, self._shapes.nearer(seen.patch) if late else seen.near, a, self._beats)
         return Beat(r, r / self.fs_hz, late, probability(seen.odds))
 
     def _in_context(self, seen: Seen) -> tuple[float, ...]:
@@ -297,7 +308,7 @@ class Decision:
             exp(-since / 0.15),
             self._typical_rr,
             self._spread,
-            *self._shapes.compare(seen.patch, a, self._beats),
+            *self._shapes.compare(seen.near, a, self._beats),
             *against_before,
             self._rival,
             min(1.0, len(self._rejected) / 4),

@@ -5,8 +5,8 @@ Per sample, vectorised, with carried state::
     x (mV) → pacing spikes out → band-pass 6-24 Hz → slope → square → low-pass → A   most of a QRS, some of a T wave
                                → band-pass 16-45 Hz → slope → square → low-pass → B  steep parts; less electrode motion
 
-A candidate is a local maximum of envelope A over ±100 ms. Everything else is computed per candidate, all candidates
-of a block at once: R, amplitudes against what came before, the envelopes' course around it, a patch of the wave.
+A candidate is a local maximum of envelope A over ±100 ms. Everything else is computed per candidate and only for those
+asked for, together: R, amplitudes against what came before, the envelopes' course around it, a patch of the wave.
 All features are logarithms of ratios within the signal, so neither gain nor polarity changes them.
 """
 
@@ -37,7 +37,26 @@ _PAST_RANKS = (2, 12, 25, 37, 45, 49)  # of 50 sorted values: 5, 25, 50, 75, 90 
 _SHOWN = (*range(len(_AROUND_S)), *(len(_AROUND_S) + rank for rank in _PAST_RANKS))
 _QUARTER, _LOUDEST_PAST = 4 + len(_AROUND_S) + 1, 4 + len(_AROUND_S) + 5  # where these are among the features
 _PATCH_S = 0.01 * np.arange(-10, 11)
+_COURSE = len(_AROUND_S) + len(_PAST_S)
 N_STATIC = 4 + 2 * len(_AROUND_S) + 2 * len(_PAST_RANKS)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Peaks:
+    """Candidates of one push before a closer look, oldest first.
+
+    `peak`: sample of the envelope's maximum; `height`: (2, n) peaks of both envelopes (mV²/s²); `log_a`, `log_b`:
+    half their natural logarithms.
+    """
+
+    peak: Ints
+    height: Floats
+    log_a: Floats
+    log_b: Floats
+
+    def after(self, n: int) -> "Peaks":
+        """Return all but the first `n`."""
+        return Peaks(self.peak[n:], self.height[:, n:], self.log_a[n:], self.log_b[n:]) if n else self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +101,7 @@ class QrsFrontEnd:
         self._wake = round(WAKE_S * fs_hz)
         self._rows = np.zeros((4, 4 * self._memory))  # wave, its slope in band A, mean square slopes in A and B
         self._lay_out(*self._measure_delays())
+        self._where = self._reads[:, 0] * self._rows.shape[1] + self._reads[:, 1]
         self.restart(0)
 
     def restart(self, index: int) -> None:
@@ -97,7 +117,7 @@ class QrsFrontEnd:
         self._at = index - self._memory  # sample of column 0
         self._first = index
 
-    def push(self, x: Floats) -> Candidates | None:
+    def push(self, x: Floats) -> Peaks | None:
         """Take finite samples (n,) in mV; give the candidates they confirm, None when there is none."""
         n = len(x)
         if not n:
@@ -115,9 +135,9 @@ class QrsFrontEnd:
         self._rows[1, new] = slope
         self._rows[2, new] = self._smooth[0].push(np.square(slope, out=slope))
         self._rows[3, new] = self._smooth[1].push(np.square(steep, out=steep))
-        return self._candidates()
+        return self._peaks()
 
-    def finish(self) -> Candidates | None:
+    def finish(self) -> Peaks | None:
         """Give what is still to be confirmed, as if the signal ran backwards from here: that is no step."""
         first = max(0, self._end - round(self.delay_s * self.fs_hz) - self.confirm)
         return self.push(self._rows[0, first : self._end][::-1].copy())
@@ -129,6 +149,7 @@ class QrsFrontEnd:
         width = max(self._rows.shape[1], kept.shape[1] + n)
         if width > self._rows.shape[1]:
             self._rows = np.zeros((4, width))
+            self._where = self._reads[:, 0] * width + self._reads[:, 1]
         self._rows[:, : kept.shape[1]] = kept
         self._at += first
         self._end -= first
@@ -152,23 +173,27 @@ class QrsFrontEnd:
 
         self.delay_s = (delay_a + self.confirm) / fs
         self._window = np.arange(-self.confirm, self.confirm + 1)
-        self._course = columns((*_AROUND_S, *_PAST_S))
         self._near = columns(0.01 * np.arange(-7, 3))
-        self._patch = columns(_PATCH_S) - (delay_a - delay_slope)
         slope_to_wave = self._spikes.delay - delay_slope
         reach = round(0.045 * fs)
-        self._energy = np.arange(-reach, reach + 1) - (delay_a - delay_slope)
+        energy = np.arange(-reach, reach + 1) - (delay_a - delay_slope)
+        self._lever = energy.astype(np.float64)
         sigma = np.sqrt(np.log(2.0)) / (2 * np.pi * WAVE_HZ) * fs  # of the Gaussian that is 3 dB down at 35 Hz
         tail, half = int(np.ceil(3 * sigma)), round(0.06 * fs)
         self._search = np.arange(-half - tail, half + tail + 1) + slope_to_wave
         taps = np.exp(-0.5 * (np.arange(-tail, tail + 1) / sigma) ** 2)
         self._blur = np.zeros((len(self._search), 2 * half + 1))
         for k in range(2 * half + 1):
-            self._blur[k : k + len(taps), k] = taps / taps.sum()
-        self._half = half
-        self._span = columns(0.01 * np.arange(-15, 11)) - (delay_a - self._spikes.delay)
+            self._blur[k : k + len(taps), k] = taps / taps.sum() * TO_PICOVOLTS
+        self._to_r = slope_to_wave - half - self._spikes.delay
+        course = columns((*_AROUND_S, *_PAST_S))
+        patch = columns(_PATCH_S) - (delay_a - delay_slope)
+        span = columns(0.01 * np.arange(-15, 11)) - (delay_a - self._spikes.delay)
+        parts = ((2, course), (3, course), (1, energy), (1, patch), (0, span))  # row, columns
+        self._cuts = np.cumsum([len(part) for _, part in parts])[1:-1].tolist()
+        self._reads = np.array([(row, column) for row, part in parts for column in part.tolist()])
 
-    def _candidates(self) -> Candidates | None:
+    def _peaks(self) -> Peaks | None:
         first, stop = self._done, self._end - self.confirm
         if stop <= first:
             return None
@@ -187,70 +212,71 @@ class QrsFrontEnd:
             begun = max(start, 0)
             highest = np.maximum.accumulate(a[begun : peaks[-1] + 1])[peaks - begun]
             peaks = peaks[(a.take(peaks) > WAKE**2 * highest) | (peaks >= start + self._wake)]
-        return self._describe(peaks) if peaks.size else None
+        if not peaks.size:
+            return None
+        height = np.empty((2, len(peaks)))
+        a.take(peaks, out=height[0])
+        np.maximum.reduce(self._rows[3].take(peaks[:, None] + self._near), axis=1, out=height[1])
+        np.maximum(height[1], FLOOR**2 * height[0], out=height[1])
+        log_a, log_b = 0.5 * np.log(height)
+        return Peaks(peaks + self._at, height, log_a, log_b)
 
-    def _describe(self, peaks: Ints) -> Candidates | None:
-        _, slope, a, b = self._rows
-        n, column = len(peaks), peaks[:, None]
-        heights = np.empty((n, 2, 1))  # of A and B
-        heights[:, 0] = a.take(column)
-        heights[:, 1, 0] = b.take(column + self._near).max(axis=1)
-        np.maximum(heights[:, 1], FLOOR**2 * heights[:, 0], out=heights[:, 1])
-        log_a, log_b = 0.5 * np.log(heights[:, :, 0].T.copy())
-        r, wide, area, size = self._locate(column)
-        age = np.minimum((peaks + (self._at - self._first)) / self.fs_hz, 2.0)
+    def describe(self, found: Peaks) -> Candidates | None:
+        """Look closer at candidates of the latest push; None when none is large and wide enough to be a QRS."""
+        n, peaks, log_a = len(found.peak), found.peak - self._at, found.log_a
+        if not n:
+            return None
+        column = peaks[:, None]
+        seen = self._rows.take(column + self._where)
+        to_energy, to_patch, to_span = self._cuts
+        courses = seen[:, :to_energy].reshape(n, 2, _COURSE)
+        energy, patch, span = seen[:, to_energy:to_patch], seen[:, to_patch:to_span], seen[:, to_span:]
+        r, wide, wide_enough, size = self._locate(column, energy, span)
 
-        courses = np.empty((n, 2, len(_AROUND_S) + len(_PAST_S)))
-        course = column + self._course
-        a.take(course, out=courses[:, 0])
-        b.take(course, out=courses[:, 1])
-        past = courses[:, :, len(_AROUND_S) :]
-        past.sort(axis=2)
+        courses[:, :, len(_AROUND_S) :].sort(axis=2)
         ratios = courses.take(_SHOWN, axis=2)
-        ratios /= heights
+        ratios /= found.height.T[:, :, None]
         np.maximum(ratios, FLOOR**2, out=ratios)
         np.minimum(ratios, LOUDEST**2, out=ratios)
         features = np.empty((n, N_STATIC))
-        features[:, 0] = log_b - log_a
+        features[:, 0] = found.log_b - log_a
         features[:, 1] = np.log(size + 1e-9) - log_a
         features[:, 2] = np.log(wide)
-        features[:, 3] = age
+        features[:, 3] = np.minimum((peaks + (self._at - self._first)) / self.fs_hz, 2.0)
         np.multiply(0.5, np.log(ratios, out=ratios).reshape(n, -1), out=features[:, 4:])
 
-        quarter, loudest = features[:, _QUARTER], features[:, _LOUDEST_PAST]
-        counted = (size > SMALLEST_MV) | ((quarter - np.maximum(loudest, 0.0) > SILENT) & (quarter < 1.0))
-        counted &= area > NARROWEST_S + 0.5 / self.fs_hz
-        patch = slope.take(column + self._patch)
-        patch /= np.sqrt(np.einsum("ij,ij->i", patch, patch) + 1e-24)[:, None]
-        found = Candidates(peaks + self._at, r + self._at, log_a, log_b, features, patch)
-        return found if counted.all() else found.only(counted)
+        counted = size > SMALLEST_MV
+        if not counted.all():
+            quarter, loudest = features[:, _QUARTER], features[:, _LOUDEST_PAST]
+            counted |= (quarter - np.maximum(loudest, 0.0) > SILENT) & (quarter < 1.0)
+        counted &= wide_enough
+        patch = patch / np.sqrt(np.einsum("ij,ij->i", patch, patch) + 1e-24)[:, None]
+        candidates = Candidates(found.peak, r + self._at, log_a, found.log_b, features, patch)
+        return candidates if counted.all() else candidates.only(counted)
 
-    def _locate(self, column: Ints) -> tuple[Ints, Floats, Floats, Floats]:
-        """Return the columns of R; how long (s) its deflection exceeds 15 % of it; its area by height; its size (mV).
+    def _locate(self, column: Ints, energy: Floats, span: Floats) -> tuple[Ints, Floats, NDArray[np.bool_], Floats]:
+        """Return the columns of R; how long (s) its deflection exceeds 15 % of it; if it is no pulse; its size (mV).
 
         R is the extremum of the wave below 35 Hz within 60 ms of the slope's centre of energy, measured from the
         mean of the stretch's two ends; an upward one is preferred by a fifth, as annotators do.
         """
-        wave, slope = self._rows[:2]
-        energy = slope.take(column + self._energy)
         energy *= energy
         energy += 1e-12
-        moment = np.einsum("ij,j->i", energy, self._energy.astype(np.float64))
-        centre = column + np.rint(moment / energy.sum(axis=1)).astype(np.int64)[:, None]
+        moment = np.einsum("ij,j->i", energy, self._lever)
+        moment /= np.add.reduce(energy, axis=1)
+        centre = column + np.rint(moment).astype(np.int64)[:, None]
         # A matrix product's last bits depend on how many candidates came at once: rounded off, as R must not.
-        near = wave.take(centre + self._search) @ self._blur
-        near *= TO_PICOVOLTS
+        near = self._rows[0].take(centre + self._search) @ self._blur
         np.rint(near, out=near)
-        off = near - (near[:, :1] + near[:, -1:]) / 2
+        off = near - 0.5 * (near[:, :1] + near[:, -1:])
         height = np.abs(off)
-        highest = height.max(axis=1)
+        highest = np.maximum.reduce(height, axis=1)
         np.maximum(off * UPWARD, height, out=off)
-        best = off.argmax(axis=1)
-        height *= height > 0.15 * highest[:, None]
-        wide = np.count_nonzero(height, axis=1) / self.fs_hz
-        area = height.sum(axis=1) / (highest + 1.0) / self.fs_hz
-        r = centre[:, 0] + best + (self._search[0] + len(self._search) // 2 - self._half - self._spikes.delay)
-        around = wave.take(column + self._span)
-        high = np.maximum(near.max(axis=1) / TO_PICOVOLTS, around.max(axis=1))
-        low = np.minimum(near.min(axis=1) / TO_PICOVOLTS, around.min(axis=1))
-        return r, np.maximum(wide, 1.0 / self.fs_hz), area, high - low
+        r = centre[:, 0] + off.argmax(axis=1) + self._to_r
+        above = height > 0.15 * highest[:, None]
+        wide = np.maximum(np.add.reduce(above, axis=1), 1) / self.fs_hz
+        height *= above
+        wide_enough = np.add.reduce(height, axis=1) > (NARROWEST_S * self.fs_hz + 0.5) * (highest + 1.0)
+        high = np.maximum(np.maximum.reduce(near, axis=1) / TO_PICOVOLTS, np.maximum.reduce(span, axis=1))
+        low = np.minimum(np.minimum.reduce(near, axis=1) / TO_PICOVOLTS, np.minimum.reduce(span, axis=1))
+        return r, wide, wide_enough, high - low

@@ -10,7 +10,7 @@ from agent.dsp.filters import Floats
 from agent.dsp.heart_rate import SILENCE_S, HeartRate
 from agent.dsp.lead_watch import LeadWatch
 from agent.dsp.qrs_decision import Decision, Network
-from agent.dsp.qrs_features import QrsFrontEnd
+from agent.dsp.qrs_features import Peaks, QrsFrontEnd
 from agent.dsp.stream import as_samples, check_rate
 from agent.model import Beat, Happening, NoValue, Rate, StageEvent
 
@@ -106,10 +106,8 @@ class RPeakDetector:
 
         An R-peak in the last 50 ms is not told: half a QRS and the end of a recording look the same.
         """
-        rest = self._front.finish()
-        rest = rest.only(rest.r < self._next - self._held_most) if rest else None
-        beats = self._take(self._decision.decide(rest)) if rest else []
-        return beats + self._take(self._decision.settle())
+        beats = self._decide(self._front.finish()) + self._decision.settle()
+        return self._take([beat for beat in beats if beat.index < self._next - self._held_most])
 
     def _restart(self) -> None:
         self._heard, self._silent = self._next, False  # the newest beat or where the signal began; told of silence
@@ -153,12 +151,17 @@ class RPeakDetector:
 
     def _feed(self, x: Floats) -> list[Beat]:
         self._next += len(x)
-        found = self._front.push(x)
-        beats = self._take(self._decision.decide(found)) if found else []
+        beats = self._take(self._decide(self._front.push(x)))
         beats += self._take(self._decision.advance(self._next - self._front.confirm))
         if not self._silent and self._next > self._heard + self._silence + self._latest:
             self._no_beats()
         return beats
+
+    def _decide(self, found: Peaks | None) -> list[Beat]:
+        if found is None:
+            return []
+        candidates = self._front.describe(found.after(self._decision.faint(found)))
+        return self._decision.decide(candidates) if candidates else []
 
     def _take(self, beats: list[Beat]) -> list[Beat]:
         for beat in beats:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy import ndimage
+from scipy import ndimage, signal
 
 from agent.dsp.filters import SpikeFilter, band_pass, band_slope, high_pass, low_pass
 
@@ -23,6 +23,14 @@ def test_cuts_change_not_one_bit(name, fs_hz):
     stage = MAKERS[name](fs_hz)
     parts = [stage.push(p) for p in np.split(x, [0, 1, 2, 9, 9, 10, 300, 699])]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.parametrize("shape", [(300,), (300, 3)])
+def test_it_is_scipys_filter_to_the_last_bit(shape):  # whose inner loop is called without what is around it
+    x, stage = RNG.normal(size=shape), band_pass(360.0, 1.0, 5.0)
+    steady = np.multiply.outer(signal.lfilter_zi(stage.b, stage.a), x[0])
+    expected, _ = signal.lfilter(stage.b, stage.a, x, axis=0, zi=steady)
+    np.testing.assert_array_equal(np.concatenate([stage.push(part) for part in np.split(x, [1, 19, 200])]), expected)
 
 
 @pytest.mark.parametrize("name", MAKERS)
