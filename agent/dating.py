@@ -71,7 +71,7 @@ class Dating:
     own_word: frozenset[str] = frozenset({"nonin-spot"})
     refused: int = 0
     _clocks: dict[str, _Clock] = field(default_factory=dict)
-    _last: tuple[str, int, str | None] = ("", 0, None)
+    _last: tuple[str, int, datetime | None] = ("", 0, None)
 
     def take(self, items: Iterable[Reading | InstrumentEvent], since_ns: int) -> list[Reading | InstrumentEvent]:
         """What may be shown and, in a visit that opened at `since_ns`, stored."""
@@ -104,9 +104,8 @@ class Dating:
             return None
         if reading.instrument_time is None:
             return Why.UNDATED if {FROM_MEMORY, TIME_UNKNOWN} & set(reading.flags) else None
-        own = _time(reading.instrument_time)
         clock = self._clocks.get(reading.instrument)
-        measured_ns = clock.measured_ns(own, reading.t_ns) if own is not None and clock is not None else None
+        measured_ns = clock.measured_ns(reading.instrument_time, reading.t_ns) if clock is not None else None
         if measured_ns is None:
             return Why.UNDATED
         return Why.BEFORE if measured_ns < since_ns else None

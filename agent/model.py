@@ -5,7 +5,9 @@ count from a stream's first sample. `index` counts every sample since the stream
 """
 
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,11 +56,12 @@ class Stream:
     resolution_bits: int = 16
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class SampleBlock:
     """Consecutive samples of one stream, in the instrument's own integers.
 
-    `t_ns` is the boot time of the first sample, `index` its place in the stream.
+    `t_ns` is the boot time of the first sample, `index` its place in the stream. Not frozen, no more than its samples
+    are: one is made for every frame of every stream, and freezing takes twice as long as all the rest of making it.
     """
 
     stream: str
@@ -91,6 +94,8 @@ class Gap:
 
 class Kind(Enum):
     """A reading's kind: value is its MDC code (IEEE 11073-10101)."""
+
+    __hash__ = object.__hash__  # Enum's own is Python, and tables by kind are asked for every value
 
     PRESSURE_SYSTOLIC = 150021
     PRESSURE_DIASTOLIC = 150022
@@ -146,13 +151,13 @@ class NoValue(Enum):
     DISCONNECTED = "disconnected"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """A one-shot or numeric value: `value` is None exactly when `reason` says why.
 
     The number is `value * 10**exponent` in `unit`, kept as the instrument's own scaled integer. `group` ties the
     parts of one measurement (systolic, diastolic, mean); `flags` are the instrument's own words;
-    `instrument_time` is the instrument's own clock as ISO local time, kept beside ours.
+    `instrument_time` is the instrument's own clock, local and without a zone, kept beside ours. A named tuple: as
+    unchangeable as a frozen dataclass of twelve fields, and made in a quarter of its time.
     """
 
     instrument: str
@@ -164,7 +169,7 @@ class Reading:
     quality: ReadingQuality = ReadingQuality.GOOD
     reason: NoValue | None = None
     site: str | None = None
-    instrument_time: str | None = None
+    instrument_time: datetime | None = None
     group: int = 0
     flags: tuple[str, ...] = ()
 

@@ -156,7 +156,9 @@ class Room:
                     self.board.feed(shown)
             elif isinstance(item, FilePart):
                 self.files.take(heard.batch.visit, replace(item, t_ns=item.t_ns + shift))
-            elif isinstance(item, Trace | Analysis | Reading | InstrumentEvent | Gap):
+            elif isinstance(item, Reading):
+                self.board.feed(item._replace(t_ns=item.t_ns + shift))
+            elif isinstance(item, Trace | Analysis | InstrumentEvent | Gap):
                 self.board.feed(replace(item, t_ns=item.t_ns + shift))
         self.board.heard()
 

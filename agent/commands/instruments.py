@@ -183,7 +183,8 @@ def text_of(item: Reading | Gap | InstrumentEvent | Scan) -> str:
             number = f"no value: {item.reason.value}" if item.reason else f"{item.number:g} {item.unit.value}"
             words = [item.kind.name.lower(), number]
             words += [] if item.reason else [item.quality.value]
-            words += [word for word in (item.site, item.instrument_time) if word]
+            words += [item.site] if item.site else []
+            words += [item.instrument_time.isoformat()] if item.instrument_time else []
             return "  ".join((*words, *item.flags))
         case Gap():
             return f"{item.stream}  gap of {item.n} samples: {item.reason.value}"
@@ -208,7 +209,7 @@ def as_json_item(item: Item) -> dict[str, Any]:
                 "quality": item.quality.value,
                 "reason": item.reason.value if item.reason else None,
                 "site": item.site,
-                "instrument_time": item.instrument_time,
+                "instrument_time": item.instrument_time.isoformat() if item.instrument_time else None,
                 "flags": item.flags,
             }
         case InstrumentEvent():

@@ -339,7 +339,8 @@ class BleDriver:
         if not _has(client, channel):
             return
         if (value := await self._value(client, channel)) is not None:
-            announcer.event("clock", read_clock(value) or "unknown")
+            shown = read_clock(value)
+            announcer.event("clock", shown.isoformat() if shown is not None else "unknown")
         if (now := self._wall()) is not None:
             try:
                 async with bounded(f"write {channel}", OPERATION_S):

@@ -2,6 +2,7 @@
 """The decimal floats of health devices: exact mantissa and exponent, specials by name."""
 
 from enum import Enum
+from functools import lru_cache
 from typing import NamedTuple
 
 
@@ -44,17 +45,12 @@ FLOAT_SPECIALS = {
 }
 
 
-def _signed(value: int, bits: int) -> int:
-    return value - (1 << bits) if value >> (bits - 1) else value
-
-
+@lru_cache(maxsize=4096)
 def sfloat(raw: int) -> Decimal11073 | Special:
     """Decode a 16-bit SFLOAT: 4-bit exponent, 12-bit mantissa, both two's complement."""
-    special = SFLOAT_SPECIALS.get(raw)
-    return special or Decimal11073(_signed(raw & 0xFFF, 12), _signed(raw >> 12, 4))
+    return SFLOAT_SPECIALS.get(raw) or Decimal11073((raw & 0xFFF ^ 0x800) - 0x800, (raw >> 12 ^ 0x8) - 0x8)
 
 
 def float32(raw: int) -> Decimal11073 | Special:
     """Decode a 32-bit FLOAT: 8-bit exponent, 24-bit mantissa, both two's complement."""
-    special = FLOAT_SPECIALS.get(raw)
-    return special or Decimal11073(_signed(raw & 0xFFFFFF, 24), _signed(raw >> 24, 8))
+    return FLOAT_SPECIALS.get(raw) or Decimal11073((raw & 0xFFFFFF ^ 0x800000) - 0x800000, (raw >> 24 ^ 0x80) - 0x80)

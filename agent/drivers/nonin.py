@@ -232,7 +232,7 @@ class NoninSpotDecoder:
     def _spot(self, body: bytes, t_ns: int) -> list[Item]:
         century, year, month, day, hour, minute, second = body[:7]
         try:
-            time = datetime(100 * century + year, month, day, hour, minute, second).isoformat()  # noqa: DTZ001
+            time = datetime(100 * century + year, month, day, hour, minute, second)  # noqa: DTZ001
         except ValueError:
             time = None
         status = int.from_bytes(body[8:10], "big")

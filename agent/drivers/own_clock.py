@@ -45,21 +45,22 @@ class OwnClock:
             return None
         own_s, our_s = (own_ns - self._began[0]) / S, (t_ns - self._began[1]) / S
         self._samples += n
-        self._delay(own_s, our_s - own_s)
-        if own_s >= SURE_AFTER_S and abs(self._samples / own_s / self._nominal_hz - 1) < FARTHEST:
-            self.rate_hz = self._samples / own_s
+        delay_s = our_s - own_s
+        if self._window is None or own_s - self._window[0] >= WINDOW_S:
+            self._next_window(own_s, delay_s)
+        elif delay_s < self._window[1]:
+            self._window = self._window[0], delay_s
         if own_s < self._say_at_s:
             return None
         self._say_at_s += SAY_EVERY_S
         return f"rate_hz={self.rate_hz:.3f} drift_ppm={self.drift_ppm:+.0f} offset_s={self.offset_s:.3f}"
 
-    def _delay(self, own_s: float, delay_s: float) -> None:
-        if self._window is None or own_s - self._window[0] >= WINDOW_S:
-            if self._window is not None:
-                self._least.append(self._window)
-            self._window = own_s, delay_s
-        elif delay_s < self._window[1]:
-            self._window = self._window[0], delay_s
+    def _next_window(self, own_s: float, delay_s: float) -> None:
+        if self._window is not None:
+            self._least.append(self._window)
+        self._window = own_s, delay_s
+        if own_s >= SURE_AFTER_S and abs(self._samples / own_s / self._nominal_hz - 1) < FARTHEST:
+            self.rate_hz = self._samples / own_s
 
     @property
     def drift_ppm(self) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 
 from agent.model import Gap, GapReason, SampleBlock, Samples, Stream
 
-DRIFT_WINDOW_S = 4.0  # its drift is how the least delay changes from one such window to the next, averaged
+DRIFT_WINDOW_NS = 4_000_000_000  # its drift is how the least delay changes from one such window to the next, averaged
 DRIFT_WEIGHT = 0.25
 DRIFT_MARGIN = 0.002  # once known, the time line still rises faster than the drift by this share, to find its error
 SLEW = 0.1  # and is corrected downwards by at most this share of the time passed, so that it never runs backwards
@@ -44,7 +44,9 @@ class ArrivalClock:
 
     def __init__(self, fs_hz: float, source: Steadiness = SERIAL) -> None:
         self._period_ns = 1e9 / fs_hz
-        self._source = source
+        self._drift_most = source.drift_most
+        self._late_ns, self._late_for_ns = source.late_s * 1e9, source.late_for_s * 1e9
+        self.started = False  # whether anything has arrived yet
         self._offset_ns = math.nan  # time of sample 0 on the line handed out
         self._target_ns = math.nan  # the same on the lower envelope, not slewed
         self._last_ns = 0
@@ -55,11 +57,6 @@ class ArrivalClock:
         self._window_before_ns = math.nan
         self._late_since_ns: int | None = None
         self._least_late_ns = math.inf
-
-    @property
-    def started(self) -> bool:
-        """Whether anything has arrived yet."""
-        return not math.isnan(self._offset_ns)
 
     def time_ns(self, index: int) -> int:
         """When sample `index` was, or will be, taken."""
@@ -73,7 +70,7 @@ class ArrivalClock:
         """Begin the envelope anew: sample `last` is the newest one at `t_ns`."""
         seen = t_ns - last * self._period_ns
         if not self.started:
-            self._offset_ns = seen
+            self.started, self._offset_ns = True, seen
         self._target_ns = seen
         self._last_ns = self._window_ns = t_ns
         self._window_least_ns, self._window_before_ns = math.inf, math.nan
@@ -88,29 +85,29 @@ class ArrivalClock:
         self._target_ns = min(self._target_ns + self._rise * (t_ns - self._last_ns), seen)
         self._last_ns = t_ns
         self._offset_ns = max(self._target_ns, self._offset_ns - SLEW * n * self._period_ns)
-        self._learn_drift(seen, t_ns)
-        return self._lost(seen - self._offset_ns, t_ns)
+        self._window_least_ns = min(self._window_least_ns, seen)
+        if t_ns - self._window_ns >= DRIFT_WINDOW_NS:
+            self._learn_drift(t_ns)
+        late_ns = seen - self._offset_ns
+        if late_ns >= self._late_ns:
+            return self._lost(late_ns, t_ns)
+        self._late_since_ns = None
+        return 0
 
-    def _learn_drift(self, seen_ns: float, t_ns: int) -> None:
-        self._window_least_ns = min(self._window_least_ns, seen_ns)
-        if t_ns - self._window_ns < DRIFT_WINDOW_S * 1e9:
-            return
+    def _learn_drift(self, t_ns: int) -> None:
         drift = (self._window_least_ns - self._window_before_ns) / (t_ns - self._window_ns)
-        if abs(drift) < self._source.drift_most:  # else a step, or (not a number) the first window
+        if abs(drift) < self._drift_most:  # else a step, or (not a number) the first window
             self._drift = drift if self._drift is None else self._drift + DRIFT_WEIGHT * (drift - self._drift)
             self._rise = self._drift + DRIFT_MARGIN
         self._window_ns = t_ns
         self._window_before_ns, self._window_least_ns = self._window_least_ns, math.inf
 
     def _lost(self, late_ns: float, t_ns: int) -> int:
-        if late_ns < self._source.late_s * 1e9:
-            self._late_since_ns = None
-            return 0
         if self._late_since_ns is None:
             self._late_since_ns, self._least_late_ns = t_ns, late_ns
             return 0
         self._least_late_ns = min(self._least_late_ns, late_ns)
-        if t_ns - self._late_since_ns < self._source.late_for_s * 1e9:
+        if t_ns - self._late_since_ns < self._late_for_ns:
             return 0
         self._late_since_ns = None
         return round(self._least_late_ns / self._period_ns)

@@ -7,6 +7,7 @@ The strap's clock falls back to 2019 when it loses power, so it dates nothing; i
 own rate, which is learned (own_clock.py).
 """
 
+import struct
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -23,8 +24,10 @@ RESPONSE, START, ALREADY_STREAMING = 0xF0, 0x02, 0x06
 
 FS_HZ = 130.0
 ECG, RAW = 0x00, 0x00
-HEADER = 10
+HEADER = struct.Struct("<xQx")  # kind, own time, frame type
 SAMPLE = 3
+INT32 = np.dtype("<i4")
+EIGHT_BITS = np.int32(8)
 EPOCH = datetime(2000, 1, 1)  # noqa: DTZ001 (the strap's own clock has no zone)
 FARTHEST_S = 60  # a jump of the strap's clock beyond this is the clock's
 MDC_LEAD_UNSPECIFIED = 131072
@@ -61,29 +64,30 @@ class PolarDecoder:
         """Decode one notification (data) or indication (control)."""
         if channel == CONTROL:
             return self._answer(data, t_ns)
-        body = data[HEADER:]
-        if len(data) < HEADER + SAMPLE or data[0] != ECG or data[HEADER - 1] != RAW or len(body) % SAMPLE:
+        n, rest = divmod(len(data) - HEADER.size, SAMPLE)
+        if n < 1 or rest or data[0] != ECG or data[HEADER.size - 1] != RAW:
             self.counters.damaged += 1
             self.counters.skipped_bytes += len(data)
             return []
         self.counters.frames += 1
-        samples = signed24(data, HEADER)
-        own_ns = int.from_bytes(data[1:9], "little")
+        samples = signed24(data, HEADER.size)
+        (own_ns,) = HEADER.unpack_from(data)
         items: list[Item] = []
         if self._last_ns is None:
-            passed = len(samples)
+            passed = n
             own = EPOCH + timedelta(microseconds=own_ns // 1000 % (1 << 51))  # a wild clock stays a date
             items.append(InstrumentEvent(self._instrument, t_ns, what="clock", detail=own.isoformat()))
         elif 0 < own_ns - self._last_ns < FARTHEST_S * 10**9:
             passed = round((own_ns - self._last_ns) * self._own.rate_hz / 1e9)
-            items += self._track.skip(passed - len(samples), GapReason.LINK)
+            items += self._track.skip(passed - n, GapReason.LINK)
         else:
-            passed = len(samples)
+            passed = n
             self._own.restart()
         self._last_ns = own_ns
-        if news := self._own.take(own_ns, max(passed, len(samples)), t_ns):
+        if news := self._own.take(own_ns, max(passed, n), t_ns):
             items.append(InstrumentEvent(self._instrument, t_ns, what="clock_drift", detail=news))
-        return [*items, *self._track.take(samples, t_ns)]
+        items += self._track.take(samples, t_ns)
+        return items
 
     def _answer(self, data: bytes, t_ns: int) -> list[Item]:
         refused = len(data) > 3 and data[0] == RESPONSE and data[1] == START and data[3] not in {0, ALREADY_STREAMING}
@@ -95,5 +99,6 @@ def signed24(data: bytes, start: int) -> np.ndarray[tuple[int], np.dtype[np.int3
 
     Each is read as the top of a 32-bit number whose lowest byte is its neighbour's, which the shift drops.
     """
-    n = (len(data) - start) // SAMPLE
-    return np.ndarray((n,), "<i4", data, start - 1, (SAMPLE,)) >> 8
+    numbers = np.ndarray(((len(data) - start) // SAMPLE,), INT32, data, start - 1, (SAMPLE,)).copy()  # now aligned
+    numbers >>= EIGHT_BITS
+    return numbers

@@ -3,8 +3,12 @@
 """How decoders make readings: unit by kind, plausible range by kind, repeated values thinned out."""
 
 import math
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import lru_cache
 
 from agent.drivers.base import DecoderCounters
+from agent.drivers.ieee11073 import Decimal11073, Special
 from agent.model import Kind, NoValue, Reading, ReadingQuality, Unit
 
 UNIT = {
@@ -35,10 +39,24 @@ PLAUSIBLE = {
     Kind.WEIGHT: (1.0, 350.0),
 }
 
-# No measurement gives these: some firmware's sign for "none" (127, 255, 511, 0) that its protocol does not name.
+# No measurement gives anything else: firmware's signs for "none" (127, 255, 511, 0) that its protocol does not name.
 POSSIBLE = {Kind.SPO2: (1.0, 100.0), Kind.PULSE_RATE: (1.0, 350.0), Kind.HEART_RATE: (1.0, 350.0)}
 
-_FACTS = {kind: (UNIT[kind], *PLAUSIBLE[kind]) for kind in UNIT}
+_ANYTHING = (-math.inf, math.inf)
+_FACTS = {kind: (UNIT[kind], *PLAUSIBLE[kind], *POSSIBLE.get(kind, _ANYTHING)) for kind in UNIT}
+
+
+def namer(words: Mapping[int, str]) -> Callable[[int], tuple[str, ...]]:
+    """A function that gives the word of each bit that is set; `words` by the bit's number.
+
+    It remembers: an instrument says the same again and again.
+    """
+
+    @lru_cache(maxsize=256)
+    def named(bits: int) -> tuple[str, ...]:
+        return tuple(word for bit, word in words.items() if bits >> bit & 1)
+
+    return named
 
 
 class Readings:
@@ -58,46 +76,58 @@ class Readings:
         t_ns: int,
         value: int,
         exponent: int = 0,
-        *,
         quality: ReadingQuality = ReadingQuality.GOOD,
         site: str | None = None,
-        instrument_time: str | None = None,
+        instrument_time: datetime | None = None,
         group: int = 0,
         flags: tuple[str, ...] = (),
     ) -> Reading:
         """A number: `value * 10**exponent` in the kind's unit; none where that is impossible."""
-        number: float = value / 10**-exponent if exponent < 0 else float(value * 10**exponent)
-        lowest, highest = POSSIBLE.get(kind, (-math.inf, math.inf))
-        if not lowest <= number <= highest:
-            self._counters.implausible += 1
-            return self.missing(
-                kind, t_ns, NoValue.INSTRUMENT, site=site, instrument_time=instrument_time, group=group, flags=flags
-            )
-        unit, low, high = _FACTS[kind]
+        unit, low, high, lowest, highest = _FACTS[kind]
+        number = value if not exponent else value / 10**-exponent if exponent < 0 else value * 10**exponent
         if not low <= number <= high:
             self._counters.implausible += 1
+            if not lowest <= number <= highest:
+                return self.missing(kind, t_ns, NoValue.INSTRUMENT, site, instrument_time, group, flags)
             quality = ReadingQuality.IMPLAUSIBLE
         return Reading(
-            self._instrument, kind, unit, t_ns, value, exponent, quality,
-            site=site, instrument_time=instrument_time, group=group, flags=flags,
-        )  # fmt: skip
+            self._instrument, kind, unit, t_ns, value, exponent, quality, None, site, instrument_time, group, flags
+        )
 
     def missing(
         self,
         kind: Kind,
         t_ns: int,
         reason: NoValue,
-        *,
         site: str | None = None,
-        instrument_time: str | None = None,
+        instrument_time: datetime | None = None,
         group: int = 0,
         flags: tuple[str, ...] = (),
     ) -> Reading:
         """No number, with the reason."""
         return Reading(
             self._instrument, kind, UNIT[kind], t_ns, None, 0, ReadingQuality.NONE, reason,
-            site=site, instrument_time=instrument_time, group=group, flags=flags,
+            site, instrument_time, group, flags,
         )  # fmt: skip
+
+    def decimal(
+        self,
+        kind: Kind,
+        t_ns: int,
+        number: Decimal11073 | Special,
+        quality: ReadingQuality = ReadingQuality.GOOD,
+        site: str | None = None,
+        instrument_time: datetime | None = None,
+        group: int = 0,
+        flags: tuple[str, ...] = (),
+    ) -> Reading:
+        """A health device's float: a number, or none with the float's own word among the flags."""
+        if isinstance(number, Decimal11073):
+            return self.value(
+                kind, t_ns, number.mantissa, number.exponent, quality, site, instrument_time, group, flags
+            )
+        word = (*flags, number.value)
+        return self.missing(kind, t_ns, NoValue.INSTRUMENT, site, instrument_time, group, word)
 
     def due(self, kind: Kind, said: object, frame: int, every: int) -> bool:
         """Whether a value that every frame repeats is worth a reading: it changed, or `every` frames have passed."""

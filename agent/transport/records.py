@@ -7,6 +7,7 @@ the last cut, and knows nothing of sealing or disks. Stream 0 is the bag itself.
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar
 
@@ -188,7 +189,7 @@ class RecordWriter:
         elif isinstance(item, Reading):
             body = ReadingBody(
                 item.kind, item.unit, item.value, item.exponent, item.quality, item.reason, item.site,
-                item.instrument_time, item.group, item.flags,
+                item.instrument_time.isoformat() if item.instrument_time else None, item.group, item.flags,
             )  # fmt: skip
             self._add(self._numbers[item.instrument], item.t_ns, body)
         elif isinstance(item, InstrumentEvent):
@@ -342,8 +343,15 @@ class RecordReader:
             return InstrumentEvent(instrument, t_ns, body.state, body.what, body.detail)
         return Reading(
             instrument, body.kind, body.unit, t_ns, body.value, body.exponent, body.quality, body.reason, body.site,
-            body.instrument_time, body.group, body.flags,
+            _own_time(body.instrument_time), body.group, body.flags,
         )  # fmt: skip
+
+
+def _own_time(text: str | None) -> datetime | None:
+    try:
+        return None if text is None else datetime.fromisoformat(text).replace(tzinfo=None)
+    except ValueError as error:
+        raise WireError(f"{text!r} is no time") from error
 
 
 def _sampled(stream: Stream, seq: int, body: Waveform | GapBody | AnalysisBody, t_ns: int) -> Read:

@@ -31,7 +31,11 @@ def test_plx_spot_with_everything():
     items = read(PulseOximeterDecoder, "2a5e", "0f d4f3 4800 ea0703090e1405 8001 200000 24f0")
     assert numbers(items) == [(Kind.SPO2, 98.0), (Kind.PULSE_RATE, 72.0), (Kind.PERFUSION_INDEX, 3.6)]
     assert {(i.instrument_time, i.flags, i.quality) for i in items} == {
-        ("2026-03-09T14:20:05", ("validated", "fully_qualified", "low_perfusion"), ReadingQuality.GOOD)
+        (
+            datetime.fromisoformat("2026-03-09T14:20:05"),
+            ("validated", "fully_qualified", "low_perfusion"),
+            ReadingQuality.GOOD,
+        )
     }
 
 
@@ -114,7 +118,7 @@ def test_glucose_in_mass_per_volume():
     #                    flags  seq 5  2026-03-09 14:20:05 offset +60 min 126e-5 kg/L  finger, capillary  status
     (item,) = read(GlucoseDecoder, "2a18", "0b 0500 ea0703090e1405 3c00 7eb0 11 0000")
     assert (item.kind, item.number, item.value, item.exponent) == (Kind.GLUCOSE, 126.0, 126, 0)
-    assert (item.instrument_time, item.site, item.group) == ("2026-03-09T15:20:05", "doigt", 5)
+    assert (item.instrument_time, item.site, item.group) == (datetime.fromisoformat("2026-03-09T15:20:05"), "doigt", 5)
 
 
 def test_glucose_in_moles_becomes_mg_per_dl():
@@ -166,7 +170,7 @@ def test_clocks_are_read_and_written():
     when = datetime(2026, 3, 9, 14, 20, 5, 500_000)  # noqa: DTZ001 (a Monday)
     assert clock_value("2a08", when) == bytes.fromhex("ea07 03 09 0e 14 05")
     assert clock_value("2a2b", when) == bytes.fromhex("ea07 03 09 0e 14 05 01 80 01")
-    assert read_clock(bytes.fromhex("ea07 03 09 0e 14 05 01 80 00")) == "2026-03-09T14:20:05"
+    assert read_clock(bytes.fromhex("ea07 03 09 0e 14 05 01 80 00")) == datetime.fromisoformat("2026-03-09T14:20:05")
     assert read_clock(bytes.fromhex("0000 03 09 0e 14 05")) is None
     assert read_clock(b"\x01") is None
 

@@ -1,6 +1,7 @@
 """Nonin: frames by hand from the OEM III specification (formats 2, 7, 13) and the 3150's BLE notifications."""
 
 import random
+from datetime import datetime
 
 import pytest
 from driver_rig import cuts, fed, gaps_of, samples_of, whole
@@ -146,7 +147,7 @@ def test_format_13_by_hand():
     readings = fed(NoninSpotDecoder("n"), SPOT)
     assert [(r.kind, r.number) for r in readings] == [(Kind.SPO2, 98.0), (Kind.PULSE_RATE, 72.0)]
     assert {(r.instrument_time, r.quality, r.flags, r.group) for r in readings} == {
-        ("2026-03-09T14:20:05", ReadingQuality.GOOD, (), 1)
+        (datetime.fromisoformat("2026-03-09T14:20:05"), ReadingQuality.GOOD, (), 1)
     }
 
 

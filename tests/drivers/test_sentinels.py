@@ -15,7 +15,7 @@ from agent.drivers.healthypi5 import OPENVIEW, HealthyPi5Decoder
 from agent.drivers.masimo import MasimoDecoder
 from agent.drivers.nonin import NoninDecoder, NoninSpotDecoder
 from agent.drivers.nonin3150 import NUMERICS, OXIMETRY, Nonin3150Decoder
-from agent.drivers.readings import Readings
+from agent.drivers.readings import PLAUSIBLE, POSSIBLE, Readings
 from agent.model import Kind, NoValue, Reading
 
 
@@ -125,3 +125,9 @@ def test_what_no_patient_can_have_is_counted_and_is_no_number(kind, value):
     counters = DecoderCounters()
     reading = Readings("x", counters).value(kind, 0, value)
     assert (reading.number, reading.reason, counters.implausible) == (None, NoValue.INSTRUMENT, 1)
+
+
+def test_what_is_plausible_is_possible():
+    for kind, (lowest, highest) in POSSIBLE.items():
+        low, high = PLAUSIBLE[kind]
+        assert lowest <= low < high <= highest

@@ -1,5 +1,8 @@
 """Records: model objects in, the same model objects out, whatever was between."""
 
+from dataclasses import replace
+from datetime import datetime
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -73,8 +76,8 @@ def block(index, samples, t_ns=NOW):
 
 ITEMS = [
     Gap(ECG.name, 125, 25, NOW, GapReason.DAMAGED),
-    Reading("healthypi-4", Kind.TEMPERATURE, Unit.DEGC, NOW, 364, -1, site="ear", instrument_time="2026-11-21T20:00:00",
-            group=3, flags=("low battery",)),
+    Reading("healthypi-4", Kind.TEMPERATURE, Unit.DEGC, NOW, 364, -1, site="ear",
+            instrument_time=datetime.fromisoformat("2026-11-21T20:00:00"), group=3, flags=("low battery",)),
     Reading("healthypi-4", Kind.SPO2, Unit.PERCENT, NOW, None, quality=ReadingQuality.NONE, reason=NoValue.PROBE_OFF),
     InstrumentEvent("healthypi-4", NOW, InstrumentState.FAILED, "failed", "silent"),
     Anchor(NOW, 1_790_000_000_000_000, 100_000, Source.NTP),
@@ -268,6 +271,16 @@ class TestReader:
         except WireError:
             return
         assert isinstance(read, SampleBlock)
+
+    @pytest.mark.parametrize("text", ["soon", "2026-02-30T00:00:00", ""])
+    def test_an_instrument_s_time_that_is_none(self, text):
+        made = writer()
+        made.add(ITEMS[1])
+        (batch,) = made.cut(NOW, None)
+        *births, record = batch.records
+        record = replace(record, body=replace(record.body, instrument_time=text))
+        with pytest.raises(WireError, match="is no time"):
+            RecordReader().read(replace(batch, records=(*births, record)))
 
     def test_an_anchor_s_time_is_the_record_s(self):
         (anchor,) = RecordReader().read(Batch(5_000_000, None, (Record(0, 0, -250, AnchorBody(1, 2, Source.RTC)),)))

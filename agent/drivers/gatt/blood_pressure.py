@@ -3,26 +3,34 @@
 """Blood pressure monitors: one indication per measurement, cuff pressure while it inflates."""
 
 from agent.drivers.base import DecoderCounters, Item
-from agent.drivers.gatt.fields import Fields, TruncatedError
-from agent.drivers.ieee11073 import Decimal11073, Special
-from agent.drivers.readings import Readings
-from agent.model import InstrumentEvent, Kind, NoValue, Reading, ReadingQuality, Stream
+from agent.drivers.gatt.fields import MOMENT, Layout, TruncatedError, moment
+from agent.drivers.ieee11073 import Decimal11073, Special, sfloat
+from agent.drivers.readings import Readings, namer
+from agent.model import InstrumentEvent, Kind, ReadingQuality, Stream
 
 MEASUREMENT = "2a35"
 CUFF = "2a36"
 
 KPA, TIME, PULSE, USER, STATUS = 0x01, 0x02, 0x04, 0x08, 0x10
+VALUE = Layout("BHHH", (TIME, MOMENT), (PULSE, "H"), (USER, "B"), (STATUS, "H"))
+CUFF_VALUE = Layout("BH")  # the two numbers that follow are not used and may hold anything
+UNKNOWN_USER = 0xFF
 MMHG_PER_KPA = 7.500617
 
-STATUS_WORDS = {
-    0x01: "body_movement",
-    0x02: "cuff_too_loose",
-    0x04: "irregular_pulse",
-    0x20: "improper_position",
-}
-PULSE_RANGE_WORDS = {0x08: "pulse_above_range", 0x10: "pulse_below_range"}
+STATUS_WORDS = namer(
+    {
+        0: "body_movement",
+        1: "cuff_too_loose",
+        2: "irregular_pulse",
+        5: "improper_position",
+    }
+)
+PULSE_RANGE, PULSE_RANGE_WORDS = 0x18, {0x08: "pulse_above_range", 0x10: "pulse_below_range"}
 DOUBTFUL = {"body_movement", "cuff_too_loose", "improper_position"}
-PRESSURES = (Kind.PRESSURE_SYSTOLIC, Kind.PRESSURE_DIASTOLIC, Kind.PRESSURE_MEAN)
+
+
+SYSTOLIC, DIASTOLIC, MEAN, RATE = Kind.PRESSURE_SYSTOLIC, Kind.PRESSURE_DIASTOLIC, Kind.PRESSURE_MEAN, Kind.PULSE_RATE
+GOOD, QUESTIONABLE = ReadingQuality.GOOD, ReadingQuality.QUESTIONABLE
 
 
 class BloodPressureDecoder:
@@ -46,62 +54,49 @@ class BloodPressureDecoder:
         """Decode one value of characteristic `channel` (short UUID)."""
         try:
             if channel == MEASUREMENT:
-                return self._measurement(Fields(data), t_ns)
+                return self._measurement(data, t_ns)
             if channel == CUFF:
-                return self._cuff(Fields(data), t_ns)
+                return self._cuff(data, t_ns)
         except TruncatedError:
             self.counters.damaged += 1
             self.counters.skipped_bytes += len(data)
         return []
 
-    def _measurement(self, fields: Fields, t_ns: int) -> list[Item]:
-        flags = fields.u8()
-        pressures = [fields.sfloat() for _ in PRESSURES]
-        time, undated = fields.stamp(given=bool(flags & TIME))
-        pulse = fields.sfloat() if flags & PULSE else None
-        user = fields.u8() if flags & USER else None
-        status = fields.u16() if flags & STATUS else 0
+    def _measurement(self, data: bytes, t_ns: int) -> list[Item]:
+        flags, systolic, diastolic, mean, *parts, pulse, user, status = VALUE.read(data)
+        time, words = moment(*parts)
         self.counters.frames += 1
         self._group += 1
-
-        words = (*(word for bit, word in STATUS_WORDS.items() if status & bit), *undated)
-        if word := PULSE_RANGE_WORDS.get(status & 0x18):
-            words += (word,)
-        if user is not None and user != 0xFF:
+        quality = GOOD
+        if status:
+            words = STATUS_WORDS(status) + words
+            if not DOUBTFUL.isdisjoint(words):
+                quality = QUESTIONABLE
+            if word := PULSE_RANGE_WORDS.get(status & PULSE_RANGE):
+                words += (word,)
+        if user is not None and user != UNKNOWN_USER:
             words += (f"user_{user}",)
-        quality = ReadingQuality.QUESTIONABLE if DOUBTFUL & set(words) else ReadingQuality.GOOD
-
-        def reading(kind: Kind, number: Decimal11073 | Special, said: tuple[str, ...]) -> Reading:
-            if isinstance(number, Special):
-                return self._readings.missing(
-                    kind, t_ns, NoValue.INSTRUMENT, instrument_time=time, group=self._group,
-                    flags=(*said, number.value),
-                )  # fmt: skip
-            return self._readings.value(
-                kind, t_ns, number.mantissa, number.exponent, quality=quality, instrument_time=time,
-                group=self._group, flags=said,
-            )  # fmt: skip
-
-        kpa = bool(flags & KPA)
-        pressure_words = (*words, "kpa") if kpa else words
+        pressure, said = (in_mmhg, (*words, "kpa")) if flags & KPA else (sfloat, words)
+        make, group = self._readings.decimal, self._group
         items: list[Item] = [
-            reading(kind, in_mmhg(number) if kpa and isinstance(number, Decimal11073) else number, pressure_words)
-            for kind, number in zip(PRESSURES, pressures, strict=True)
+            make(SYSTOLIC, t_ns, pressure(systolic), quality, None, time, group, said),
+            make(DIASTOLIC, t_ns, pressure(diastolic), quality, None, time, group, said),
+            make(MEAN, t_ns, pressure(mean), quality, None, time, group, said),
         ]
         if pulse is not None:
-            items.append(reading(Kind.PULSE_RATE, pulse, words))
+            items.append(make(RATE, t_ns, sfloat(pulse), quality, None, time, group, words))
         return items
 
-    def _cuff(self, fields: Fields, t_ns: int) -> list[Item]:
-        flags = fields.u8()
-        pressure = fields.sfloat()  # the two that follow are not used and may hold anything
+    def _cuff(self, data: bytes, t_ns: int) -> list[Item]:
+        flags, raw = CUFF_VALUE.read(data)
+        pressure = in_mmhg(raw) if flags & KPA else sfloat(raw)
         if isinstance(pressure, Special):
             return []
         self.counters.frames += 1
-        shown = float(in_mmhg(pressure) if flags & KPA else pressure)
-        return [InstrumentEvent(self._instrument, t_ns, what="cuff_mmhg", detail=f"{shown:g}")]
+        return [InstrumentEvent(self._instrument, t_ns, what="cuff_mmhg", detail=f"{float(pressure):g}")]
 
 
-def in_mmhg(kpa: Decimal11073) -> Decimal11073:
-    """Whole mmHg of a pressure in kPa."""
-    return Decimal11073(round(float(kpa) * MMHG_PER_KPA), 0)
+def in_mmhg(raw: int) -> Decimal11073 | Special:
+    """Whole mmHg of an SFLOAT in kPa."""
+    kpa = sfloat(raw)
+    return kpa if isinstance(kpa, Special) else Decimal11073(round(float(kpa) * MMHG_PER_KPA), 0)

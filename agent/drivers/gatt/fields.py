@@ -1,65 +1,65 @@
 # Ref: Bluetooth SIG, GATT Specification Supplement v9: 3.70 Date Time; field types in 2.2.
-"""Reading the fields of a characteristic's value one after the other."""
+"""Reading the fields of a characteristic's value."""
 
+import itertools
+import struct
 from datetime import datetime
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
-from agent.drivers.ieee11073 import Decimal11073, Special, float32, sfloat
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MOMENT = "HBBBBB"  # a Date Time
 
 
 class TruncatedError(Exception):
     """The value ends before the fields that its flags promise."""
 
 
-class Fields:
-    """A cursor over a characteristic's value, little endian; raises TruncatedError at its end."""
+class Layout:
+    """A value that begins with a byte of flags, some of whose bits say which fields follow. Little endian.
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._at = 0
+    `always`: the fields that are always there, flags first, a letter of `struct` each (two or more); `optional`: flag
+    bit and letters of the others, in the order of the specification. What each set of flags means is worked out once.
+    """
 
-    def _take(self, n: int) -> bytes:
-        piece = self._data[self._at : self._at + n]
-        if len(piece) < n:
-            raise TruncatedError
-        self._at += n
-        return piece
+    def __init__(self, always: str, *optional: tuple[int, str]) -> None:
+        self._mask = sum(bit for bit, _ in optional)
+        self._by_flags: dict[int, tuple[struct.Struct, Callable[[tuple[Any, ...]], tuple[Any, ...]] | None]] = {}
+        groups = [always, *(letters for _, letters in optional)]
+        for there in itertools.product((False, True), repeat=len(optional)):
+            present = [True, *there]
+            form = struct.Struct("<" + "".join(itertools.compress(groups, present)))
+            at = itertools.count()
+            places = [
+                next(at) if is_in else -1 for letters, is_in in zip(groups, present, strict=True) for _ in letters
+            ]
+            flags = sum(bit for (bit, _), is_in in zip(optional, there, strict=True) if is_in)
+            self._by_flags[flags] = form, None if all(there) else itemgetter(*places)
 
-    def u8(self) -> int:
-        """An unsigned byte."""
-        return self._take(1)[0]
-
-    def u16(self) -> int:
-        """An unsigned 16-bit number."""
-        return int.from_bytes(self._take(2), "little")
-
-    def s16(self) -> int:
-        """A signed 16-bit number."""
-        return int.from_bytes(self._take(2), "little", signed=True)
-
-    def u24(self) -> int:
-        """An unsigned 24-bit number."""
-        return int.from_bytes(self._take(3), "little")
-
-    def sfloat(self) -> Decimal11073 | Special:
-        """A 16-bit 11073 float."""
-        return sfloat(self.u16())
-
-    def float32(self) -> Decimal11073 | Special:
-        """A 32-bit 11073 float."""
-        return float32(int.from_bytes(self._take(4), "little"))
-
-    def stamp(self, *, given: bool) -> tuple[str | None, tuple[str, ...]]:
-        """An optional Date Time, and the word for one that is there but says nothing: it may be of any day."""
-        if not given:
-            return None, ()
-        time = self.date_time()
-        return time, ("time_unknown",) if time is None else ()
-
-    def date_time(self) -> str | None:
-        """A 7-byte Date Time as ISO local time; None when a part is unknown (0) or impossible."""
-        year = self.u16()
-        month, day, hour, minute, second = self._take(5)
+    def read(self, data: bytes) -> tuple[Any, ...]:
+        """Every field in order, None for one that is not there; TruncatedError when the value ends before."""
         try:
-            return datetime(year, month, day, hour, minute, second).isoformat()  # noqa: DTZ001 (the meter's own time)
-        except ValueError:
-            return None
+            form, pick = self._by_flags[data[0] & self._mask]
+            there = form.unpack_from(data)
+        except (IndexError, struct.error):
+            raise TruncatedError from None
+        return there if pick is None else pick((*there, None))
+
+    def rest(self, data: bytes) -> bytes:
+        """What follows the fields."""
+        return data[self._by_flags[data[0] & self._mask][0].size :]
+
+
+def moment(year: int | None, *parts: Any) -> tuple[datetime | None, tuple[str, ...]]:
+    """An optional Date Time, in the instrument's own local time, and a word for one that is there but says nothing.
+
+    A part that is 0 (unknown) or impossible makes it so: it may be of any day.
+    """
+    if year is None:
+        return None, ()
+    try:
+        return datetime(year, *parts), ()  # noqa: DTZ001
+    except ValueError:
+        return None, ("time_unknown",)

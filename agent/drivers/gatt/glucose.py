@@ -10,31 +10,34 @@ for the visit to decide.
 from datetime import datetime, timedelta
 
 from agent.drivers.base import DecoderCounters, Item
-from agent.drivers.gatt.fields import Fields, TruncatedError
-from agent.drivers.ieee11073 import Decimal11073, Special
-from agent.drivers.readings import Readings
-from agent.model import InstrumentEvent, Kind, NoValue, ReadingQuality, Stream
+from agent.drivers.gatt.fields import MOMENT, Layout, TruncatedError, moment
+from agent.drivers.ieee11073 import Decimal11073, Special, sfloat
+from agent.drivers.readings import Readings, namer
+from agent.model import InstrumentEvent, Kind, ReadingQuality, Stream
 
 MEASUREMENT = "2a18"
 ACCESS = "2a52"
 
 OFFSET, CONCENTRATION, MOLAR, STATUS = 0x01, 0x02, 0x04, 0x08
+VALUE = Layout("BH" + MOMENT, (OFFSET, "h"), (CONCENTRATION, "HB"), (STATUS, "H"))
 CONTROL_SOLUTION = 10
 SITES = {1: "doigt", 2: "autre site", 3: "lobe de l'oreille"}
-STATUS_WORDS = {
-    0: "battery_low",
-    1: "sensor_malfunction",
-    2: "sample_too_small",
-    3: "strip_inserted_wrong",
-    4: "wrong_strip",
-    5: "above_range",
-    6: "below_range",
-    7: "too_warm",
-    8: "too_cold",
-    9: "strip_pulled_early",
-    10: "fault",
-    11: "time_fault",
-}
+STATUS_WORDS = namer(
+    {
+        0: "battery_low",
+        1: "sensor_malfunction",
+        2: "sample_too_small",
+        3: "strip_inserted_wrong",
+        4: "wrong_strip",
+        5: "above_range",
+        6: "below_range",
+        7: "too_warm",
+        8: "too_cold",
+        9: "strip_pulled_early",
+        10: "fault",
+        11: "time_fault",
+    }
+)
 DOUBTFUL = {
     "sensor_malfunction",
     "sample_too_small",
@@ -79,7 +82,7 @@ class GlucoseDecoder:
         """Decode one value of characteristic `channel` (short UUID)."""
         try:
             if channel == MEASUREMENT:
-                return self._measurement(Fields(data), t_ns)
+                return self._measurement(data, t_ns)
             if channel == ACCESS:
                 return self._answer(data, t_ns)
         except TruncatedError:
@@ -92,34 +95,23 @@ class GlucoseDecoder:
             return []
         return [InstrumentEvent(self._instrument, t_ns, what="refused", detail=data.hex())]
 
-    def _measurement(self, fields: Fields, t_ns: int) -> list[Item]:
-        flags = fields.u8()
-        sequence = fields.u16()
-        base, undated = fields.stamp(given=True)
-        offset_min = fields.s16() if flags & OFFSET else 0
-        number = fields.sfloat() if flags & CONCENTRATION else Special.NAN
-        sample = fields.u8() if flags & CONCENTRATION else 0
-        status = fields.u16() if flags & STATUS else 0
+    def _measurement(self, data: bytes, t_ns: int) -> list[Item]:
+        flags, sequence, *parts, offset_min, concentration, sample, status = VALUE.read(data)
         self.counters.frames += 1
         self._newest = sequence
+        sample = sample or 0
         if sample & 0x0F == CONTROL_SOLUTION:
             return [InstrumentEvent(self._instrument, t_ns, what="control_solution", detail=str(sequence))]
-        words = (*(word for bit, word in STATUS_WORDS.items() if status >> bit & 1), *undated)
-        site = SITES.get(sample >> 4)
-        time = shifted(base, offset_min)
-        if isinstance(number, Special):
-            return [
-                self._readings.missing(
-                    Kind.GLUCOSE, t_ns, NoValue.INSTRUMENT, site=site, instrument_time=time, group=sequence,
-                    flags=(*words, number.value),
-                )
-            ]  # fmt: skip
-        quality = ReadingQuality.QUESTIONABLE if DOUBTFUL & set(words) else ReadingQuality.GOOD
-        mg_per_dl = in_mg_per_dl(number, molar=bool(flags & MOLAR))
+        base, undated = moment(*parts)
+        words = STATUS_WORDS(status or 0) + undated
+        quality = ReadingQuality.GOOD if DOUBTFUL.isdisjoint(words) else ReadingQuality.QUESTIONABLE
+        number = Special.NAN if concentration is None else sfloat(concentration)
+        if isinstance(number, Decimal11073):
+            number = in_mg_per_dl(number, molar=bool(flags & MOLAR))
         return [
-            self._readings.value(
-                Kind.GLUCOSE, t_ns, mg_per_dl.mantissa, mg_per_dl.exponent, quality=quality, site=site,
-                instrument_time=time, group=sequence, flags=words,
+            self._readings.decimal(
+                Kind.GLUCOSE, t_ns, number, quality=quality, site=SITES.get(sample >> 4),
+                instrument_time=shifted(base, offset_min or 0), group=sequence, flags=words,
             )
         ]  # fmt: skip
 
@@ -131,11 +123,9 @@ def in_mg_per_dl(number: Decimal11073, *, molar: bool) -> Decimal11073:
     return Decimal11073(number.mantissa, number.exponent + 5)
 
 
-def shifted(base: str | None, minutes: int) -> str | None:
+def shifted(base: datetime | None, minutes: int) -> datetime | None:
     """The meter's base time plus the user's offset; None when that is no time."""
-    if base is None:
-        return None
     try:
-        return (datetime.fromisoformat(base) + timedelta(minutes=minutes)).isoformat()
+        return None if base is None else base + timedelta(minutes=minutes)
     except OverflowError:
         return None

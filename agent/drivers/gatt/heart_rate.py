@@ -1,13 +1,16 @@
 # Ref: Bluetooth SIG, Heart Rate Service 1.0, 3.1; GATT Specification Supplement v9, Heart Rate Measurement (0x2A37).
 """Heart rate straps."""
 
+import struct
+
 from agent.drivers.base import DecoderCounters, Item
-from agent.drivers.gatt.fields import Fields, TruncatedError
+from agent.drivers.gatt.fields import Layout, TruncatedError
 from agent.drivers.readings import Readings
 from agent.model import InstrumentEvent, Kind, NoValue, Stream
 
 MEASUREMENT = "2a37"
 WIDE, CONTACT, CONTACT_KNOWN, ENERGY, RR = 0x01, 0x02, 0x04, 0x08, 0x10
+VALUE = Layout("BB", (WIDE, "B"), (ENERGY, "H"))  # a wide rate has a second byte
 
 
 class HeartRateDecoder:
@@ -31,31 +34,25 @@ class HeartRateDecoder:
         if channel != MEASUREMENT:
             return []
         try:
-            fields = Fields(data)
-            flags = fields.u8()
-            rate = fields.u16() if flags & WIDE else fields.u8()
-            if flags & ENERGY:
-                fields.u16()
+            flags, rate, high, _ = VALUE.read(data)
         except TruncatedError:
             self.counters.damaged += 1
             self.counters.skipped_bytes += len(data)
             return []
         self.counters.frames += 1
+        rate |= (high or 0) << 8
         off = flags & CONTACT_KNOWN and not flags & CONTACT
         if off or not rate:
             reason = NoValue.LEAD_OFF if off else NoValue.NO_BEATS
             items: list[Item] = [self._readings.missing(Kind.HEART_RATE, t_ns, reason)]
         else:
             items = [self._readings.value(Kind.HEART_RATE, t_ns, rate)]
-        if flags & RR and (intervals := self._intervals_ms(fields)):
+        if flags & RR and (intervals := intervals_ms(VALUE.rest(data))):
             detail = " ".join(f"{interval:.1f}" for interval in intervals)
             items.append(InstrumentEvent(self._instrument, t_ns, what="rr_ms", detail=detail))
         return items
 
-    def _intervals_ms(self, fields: Fields) -> list[float]:
-        intervals = []
-        try:
-            while True:
-                intervals.append(fields.u16() * 1000 / 1024)
-        except TruncatedError:
-            return intervals
+
+def intervals_ms(data: bytes) -> list[float]:
+    """RR intervals, from u16 of 1/1024 s; a cut one is left out."""
+    return [raw * 1000 / 1024 for (raw,) in struct.iter_unpack("<H", data[: len(data) // 2 * 2])]

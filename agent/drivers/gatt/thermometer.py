@@ -3,15 +3,16 @@
 """Thermometers: one indication per measurement, with the body site where the maker says it."""
 
 from agent.drivers.base import DecoderCounters, Item
-from agent.drivers.gatt.fields import Fields, TruncatedError
-from agent.drivers.ieee11073 import Decimal11073, Special
+from agent.drivers.gatt.fields import MOMENT, Layout, TruncatedError, moment
+from agent.drivers.ieee11073 import Decimal11073, float32
 from agent.drivers.readings import Readings
-from agent.model import Kind, NoValue, Stream
+from agent.model import Kind, Stream
 
 MEASUREMENT = "2a1c"
 TYPE = "2a1d"
 
 FAHRENHEIT, TIME, SITE = 0x01, 0x02, 0x04
+VALUE = Layout("BI", (TIME, MOMENT), (SITE, "B"))
 SITES = {
     1: "aisselle",
     2: "corps",
@@ -49,36 +50,30 @@ class ThermometerDecoder:
         """Decode one value of characteristic `channel` (short UUID)."""
         try:
             if channel == TYPE:
-                self._site = SITES.get(Fields(data).u8())
+                self._site = SITES.get(data[0]) if data else None
             elif channel == MEASUREMENT:
-                return self._measurement(Fields(data), t_ns)
+                return self._measurement(data, t_ns)
         except TruncatedError:
             self.counters.damaged += 1
             self.counters.skipped_bytes += len(data)
         return []
 
-    def _measurement(self, fields: Fields, t_ns: int) -> list[Item]:
-        flags = fields.u8()
-        number = fields.float32()
-        time, undated = fields.stamp(given=bool(flags & TIME))
-        site = SITES.get(fields.u8()) if flags & SITE else self._site
+    def _measurement(self, data: bytes, t_ns: int) -> list[Item]:
+        flags, raw, *parts, where = VALUE.read(data)
+        time, words = moment(*parts)
+        site = self._site if where is None else SITES.get(where)
+        number = float32(raw)
         self.counters.frames += 1
         self._group += 1
-        words = (*(("fahrenheit",) if flags & FAHRENHEIT else ()), *undated)
-        if isinstance(number, Special):
-            return [
-                self._readings.missing(
-                    Kind.TEMPERATURE, t_ns, NoValue.INSTRUMENT, site=site, instrument_time=time, group=self._group,
-                    flags=(*words, number.value),
-                )
-            ]  # fmt: skip
-        degc = in_degc(number) if flags & FAHRENHEIT else number
+        if flags & FAHRENHEIT:
+            words = ("fahrenheit", *words)
+            if isinstance(number, Decimal11073):
+                number = in_degc(number)
         return [
-            self._readings.value(
-                Kind.TEMPERATURE, t_ns, degc.mantissa, degc.exponent, site=site, instrument_time=time,
-                group=self._group, flags=words,
+            self._readings.decimal(
+                Kind.TEMPERATURE, t_ns, number, site=site, instrument_time=time, group=self._group, flags=words
             )
-        ]  # fmt: skip
+        ]
 
 
 def in_degc(degf: Decimal11073) -> Decimal11073:

@@ -2,13 +2,15 @@
 """Scales: one indication per weighing."""
 
 from agent.drivers.base import DecoderCounters, Item
-from agent.drivers.gatt.fields import Fields, TruncatedError
+from agent.drivers.gatt.fields import MOMENT, Layout, TruncatedError, moment
 from agent.drivers.readings import Readings
 from agent.model import Kind, NoValue, Stream
 
 MEASUREMENT = "2a9d"
 POUNDS, TIME, USER = 0x01, 0x02, 0x04
+VALUE = Layout("BH", (TIME, MOMENT), (USER, "B"))
 UNSUCCESSFUL = 0xFFFF
+UNKNOWN_USER = 0xFF
 GRAMS = 5  # per count
 KG_PER_COUNT_LB = 0.01 * 0.45359237
 
@@ -34,19 +36,16 @@ class WeightScaleDecoder:
         if channel != MEASUREMENT:
             return []
         try:
-            fields = Fields(data)
-            flags = fields.u8()
-            raw = fields.u16()
-            time, undated = fields.stamp(given=bool(flags & TIME))
-            user = fields.u8() if flags & USER else None
+            flags, raw, *parts, user = VALUE.read(data)
         except TruncatedError:
             self.counters.damaged += 1
             self.counters.skipped_bytes += len(data)
             return []
         self.counters.frames += 1
         self._group += 1
+        time, undated = moment(*parts)
         words = (*(("pounds",) if flags & POUNDS else ()), *undated)
-        if user is not None and user != 0xFF:  # unknown user
+        if user is not None and user != UNKNOWN_USER:
             words += (f"user_{user}",)
         if raw == UNSUCCESSFUL:
             return [
