@@ -57,7 +57,7 @@ SLOTS: Mapping[str, tuple[Signal, ...]] = {
     "pleth": (Signal.PLETH, Signal.INFRARED),
     "sound": (Signal.SOUND,),
 }
-"""The three sweeps, and the signals each may show, preferred first."""
+"""The three sweeps, and the signals each may show, preferred first; one that never comes gives way."""
 
 
 class VisitState(Enum):
@@ -104,6 +104,7 @@ class Board:
         self._keep_s = keep_s
         self._t0_ns = now_ns()
         self._sweeps: dict[str, Sweep] = {}
+        self._drawn: set[str] = set()
         self._views: dict[str, StreamView] = {}
         self._birth_number = 1
         self._epoch = 1
@@ -155,7 +156,7 @@ class Board:
             case Trace():
                 sweep = self._sweeps.get(item.stream)
                 if sweep is not None and (piece := sweep.push(item, self._t0_ns)) is not None:
-                    self._keep(piece, now)
+                    self._draw(piece, now)
                 self._picture.saw(item.stream, item.t_ns + int(item.values.shape[0] / item.fs_hz * 1e9))
             case SampleBlock():
                 sweep = self._sweeps.get(item.stream)
@@ -213,7 +214,12 @@ class Board:
         """Strike a value through: it was cancelled."""
         self._picture.voided.add((reading.instrument, reading.kind, reading.t_ns))
 
-    def _keep(self, piece: Piece, now: int) -> None:
+    def _draw(self, piece: Piece, now: int) -> None:
+        if piece.stream not in self._drawn:
+            before = self._slots()
+            self._drawn.add(piece.stream)
+            if self._slots() != before:
+                self._birth_number += 1
         self._wave_number += 1
         self._pieces.append((self._wave_number, now, piece))
         while self._pieces and now - self._pieces[0][1] > self._keep_s * 1e9:
@@ -251,15 +257,13 @@ class Board:
         return self._looked_ns is not None and self._now_ns() - self._looked_ns < LOOKED_AT_S * 1e9
 
     def _slots(self) -> dict[str, Stream]:
-        """The stream in each sweep: of the preferred signal, the first described."""
+        """The stream in each sweep: of those that have been drawn, else of all, the first of the preferred signal."""
         streams = [sweep.stream for sweep in self._sweeps.values()]
         found: dict[str, Stream] = {}
         for slot, signals in SLOTS.items():
-            for signal in signals:
-                first = next((s for s in streams if s.signal is signal), None)
-                if first is not None:
-                    found[slot] = first
-                    break
+            fitting = [stream for signal in signals for stream in streams if stream.signal is signal]
+            if fitting:
+                found[slot] = next((stream for stream in fitting if stream.name in self._drawn), fitting[0])
         return found
 
     def _birth(self) -> Message:

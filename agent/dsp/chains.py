@@ -158,6 +158,7 @@ class Chains:
         self._analyse = analyse
         self._streams: dict[str, Stream] = {}
         self._shown: dict[Signal, str] = {}
+        self._heard: set[str] = set()
         self._chains: dict[str, Chain] = {}
         self._pairs: dict[str, OximetryPair] = {}
         self._next: dict[str, int] = {}
@@ -178,13 +179,16 @@ class Chains:
             self._pair_colours()
 
     def _choose(self) -> None:
-        """As on the pages: of each signal the first stream; infrared stands in for the pleth where there is none."""
+        """As on the pages: of each signal the first stream; infrared stands in for the pleth where there is none.
+
+        A pleth that is described and never comes (a HealthyPi 5, by its firmware) is none.
+        """
         self._shown = {s.signal: s.name for s in reversed(self._streams.values())}
-        lights = [s.name for s in self._streams.values() if s.signal is Signal.INFRARED]
-        if Signal.PLETH not in self._shown and lights:
-            self._shown[Signal.PLETH] = lights.pop(0)
-        for name in lights:
-            self._chains.pop(name, None)
+        waves = [
+            s.name for signal in (Signal.PLETH, Signal.INFRARED) for s in self._streams.values() if s.signal is signal
+        ]
+        if waves:
+            self._shown[Signal.PLETH] = next((name for name in waves if name in self._heard), waves[0])
 
     def _pair_colours(self) -> None:
         reds = {s.instrument: s for s in self._streams.values() if s.signal is Signal.RED}
@@ -221,7 +225,11 @@ class Chains:
         if missing < 0:
             return self._push_late(stream, block, x)
         self._next[block.stream] = block.index + len(block.samples)
-        chain = self._chains.get(block.stream)
+        if block.stream not in self._heard:
+            self._heard.add(block.stream)
+            self._choose()
+        unseen = stream.signal is Signal.INFRARED and block.stream != self._shown[Signal.PLETH]
+        chain = None if unseen else self._chains.get(block.stream)
         pair = self._pairs.get(block.stream)
         shown: list[Shown] = []
         if chain is not None:

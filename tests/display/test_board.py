@@ -654,8 +654,23 @@ def test_a_page_that_fell_behind_misses_old_traces_only():
 def test_streams_that_have_no_sweep_are_not_sent():
     desk = Desk().described()
     desk.board.describe([INFRARED, Stream("resp", Signal.RESPIRATION, "board", 125.0, 1.0, "1")])
+    desk.samples(PLETH)
     desk.samples(INFRARED)
-    assert [m["kind"] for m in desk.board.messages()[0]] == ["birth", "vitals"]
+    assert [m["kind"] for m in desk.board.messages()[0]] == ["birth", "wave", "vitals"]
+
+
+def test_infrared_light_is_drawn_until_the_pleth_that_was_described_comes():
+    desk = Desk().described()
+    desk.board.describe([INFRARED])
+
+    def drawn() -> list[str]:
+        return [m["stream"] for m in desk.board.messages()[0] if m["kind"] == "wave"]
+
+    desk.samples(INFRARED)
+    assert drawn() == ["ir"]
+    desk.samples(PLETH)
+    desk.samples(INFRARED, index=12)
+    assert drawn() == [PLETH.name]
 
 
 def test_somebody_looks_for_two_seconds_after_a_page_s_last_question():

@@ -197,8 +197,15 @@ def test_infrared_light_is_a_pleth_where_there_is_no_other():
     assert found[-1].rate.bpm == pytest.approx(72, abs=2)
     indices = [p.perfusion_index_pct for s in found for p in s.pulses]
     assert np.median(indices) == pytest.approx(1.0, rel=0.2)
-    beside = Chains([INFRARED, PLETH])
-    assert beside.push_all(blocks(INFRARED, light, [])) == [], "the oximeter's pleth is the one shown"
+
+
+def test_infrared_gives_way_to_a_pleth_as_soon_as_that_one_speaks():
+    """A HealthyPi 5 describes both; which of them comes depends on its firmware."""
+    first, second = blocks(INFRARED, pulses(INFRARED, 72, 8, size=-900.0, level=90_000.0), [500])
+    chains = Chains([PLETH, INFRARED])
+    assert traced(chains.push(first)).size
+    chains.push_all(blocks(PLETH, pulses(PLETH, 72, 4), []))
+    assert chains.push(second) == [], "the oximeter's pleth is the one shown"
 
 
 def test_what_an_infrared_stream_s_spo2_rests_on_is_described(monkeypatch):
