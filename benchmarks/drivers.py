@@ -59,7 +59,7 @@ def sample_bytes() -> dict[str, tuple[str, bytes, int, float]]:
         "nonin-3150": ("ec0a883a-4d24-11e7-b114-b2f933d5fe66", ppg, 1, 1 / 3),
         "contec-cms50-9byte": ("serial", contec, n, n / 60),
         "polar-h10": ("fb005c82-02e7-f387-1cad-8acd2d8df0c8", h10, 1, 73 / 130),
-        "stethoscope": ("sound", frames.sound(0, np.zeros(512, np.int32)), 1, 0.032),
+        "stethoscope": ("sound", sound(0), 4, 0.128),
         "contec-ble": ("ff02", bytes.fromhex("eb01053e627f0010"), 1, 1.0),
         "and-ua651ble": ("2a35", pressure, 1, 30.0),
         "and-ut201ble": ("2a1c", bytes.fromhex("06750100ffea0703090e140509"), 1, 30.0),
@@ -70,6 +70,11 @@ def sample_bytes() -> dict[str, tuple[str, bytes, int, float]]:
             1.0,
         ),
     }
+
+
+def sound(frame: int) -> bytes:
+    """Four frames from this one on: the socket is read eight times a second."""
+    return b"".join(frames.sound(512 * k, np.full(512, k % 100 - 50, np.int32)) for k in range(frame, frame + 4))
 
 
 PIECES = 1000
@@ -83,17 +88,18 @@ def pieces(key: str) -> list[tuple[str, bytes, int]]:
         piece = bytearray(data)
         match key:
             case "stethoscope":
-                piece[:8] = (512 * k).to_bytes(8, "little")
+                piece = bytearray(sound(4 * k))
             case "polar-h10":  # its own clock goes on
                 piece[1:9] = round(k * 73 / 130.06 * 1e9).to_bytes(8, "little")
             case "and-ua651ble":  # another patient, another minute
-                piece[1], piece[3], piece[5], piece[12], piece[14] = (
-                    100 + k % 90,
-                    50 + k % 50,
-                    70 + k % 60,
-                    k % 60,
-                    40 + k % 90,
-                )
+                for at, number in (
+                    (1, 100 + k % 90),
+                    (3, 50 + k % 50),
+                    (5, 70 + k % 60),
+                    (12, k % 60),
+                    (14, 40 + k % 90),
+                ):
+                    piece[at] = number
             case "and-ut201ble":
                 piece[1:3] = (340 + k % 70).to_bytes(2, "little")
                 piece[10] = k % 60

@@ -9,13 +9,16 @@ windows fully inside received samples give an output, so nothing depends on wher
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agent.model import Floats, Samples
+
+Sound = NDArray[np.int16] | NDArray[np.int32]
 
 OUT_HZ = 4000
 RATES_HZ = (16_000, 48_000, 44_100)
@@ -29,6 +32,7 @@ HALF_Q15 = (
 )
 # fmt: on
 TAPS_Q15: NDArray[np.int64] = np.array(HALF_Q15 + HALF_Q15[-2::-1], np.int64)
+BLOCK = 16  # outputs, at least, that one row of a product gives: fewer copies of inputs that windows share
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,12 +42,21 @@ class Ratio:
     up: int
     down: int
     taps: Floats  # whole numbers
-    one: float  # what each row adds up to
+    one: float  # what each row adds up to: a power of two
+    centre: int = field(init=False)
+    """Inputs before, and after, the middle of a window."""
+    block: Floats = field(init=False)
+    """(inputs, outputs) of a block that begins with phase 0: each column is an output's taps / one, at its window."""
 
-    @property
-    def centre(self) -> int:
-        """Inputs before, and after, the middle of a window."""
-        return int(self.taps.shape[1]) // 2
+    def __post_init__(self) -> None:
+        outputs = -(-BLOCK // self.up) * self.up
+        starts, phases = np.divmod(self.down * np.arange(outputs), self.up)
+        width = self.taps.shape[1]
+        block = np.zeros((int(starts[-1]) + width, outputs))
+        for column, (start, phase) in enumerate(zip(starts, phases, strict=True)):
+            block[start : start + width, column] = self.taps[phase] / self.one
+        object.__setattr__(self, "centre", width // 2)
+        object.__setattr__(self, "block", block)
 
 
 @cache
@@ -66,42 +79,46 @@ def ratio(fs_hz: int) -> Ratio:
     return Ratio(up, down, taps, one)
 
 
-def decimate(samples: Samples, index: int = 0, by: Ratio | None = None) -> tuple[int, Samples]:
+def decimate(samples: Sound, index: int = 0, by: Ratio | None = None) -> tuple[int, Samples]:
     """Bring int samples whose first has source index `index` to 4 kHz; return the first output's number and outputs.
 
-    Rounded half up. The sums are exact: they stay below 2^53, where float64 holds every integer, and its dot product
-    is the fastest there is.
+    Rounded half up. The sums are exact: in units of 1 / one they stay below 2^53, where float64 holds every integer,
+    and its matrix product is the fastest there is.
     """
     by = by or ratio(16_000)
     first = -(-(index + by.centre) * by.up // by.down)
     last = ((index + len(samples) - by.centre) * by.up - 1) // by.down
     if last < first:
         return first, np.empty(0, np.int32)
-    whole, rest = divmod(first * by.down, by.up)  # an index may be larger than any array's number
-    steps, phases = np.divmod(rest + by.down * np.arange(last + 1 - first), by.up)
-    starts = whole - by.centre - index + steps
-    x = samples.astype(np.float64)
-    width = by.taps.shape[1]
-    windows = np.ndarray((len(x) - width + 1, width), np.float64, x, strides=(x.itemsize, x.itemsize))[starts]
-    sums = windows @ by.taps[0] if by.up == 1 else np.einsum("ij,ij->i", windows, by.taps[phases])
-    return first, np.floor((sums + by.one / 2) / by.one).astype(np.int32)
+    inputs, outputs = by.block.shape
+    begin = first - first % by.up
+    rows = -(-(last + 1 - begin) // outputs)
+    step = outputs * by.down // by.up
+    skipped = begin * by.down // by.up - by.centre - index  # before the first block; of a block that is cut it is < 0
+    missing = inputs + (rows - 1) * step + skipped - len(samples)
+    x = np.ascontiguousarray(samples[max(skipped, 0) :])
+    if skipped < 0 or missing > 0:
+        x = np.concatenate((np.zeros(max(-skipped, 0), x.dtype), x, np.zeros(max(missing, 0), x.dtype)))
+    windows = np.ndarray((rows, inputs), x.dtype, x, strides=(step * x.itemsize, x.itemsize))
+    sums = (windows.astype(np.float64) @ by.block).ravel()[first - begin : last + 1 - begin]
+    return first, np.floor(sums + 0.5).astype(np.int32)
 
 
 class Decimator:
     """`decimate` for a stream that comes in pieces, at one of RATES_HZ."""
 
-    _kept: Samples
+    _kept: Sound
     _index: int
 
     def __init__(self, fs_hz: int = 16_000) -> None:
         self._by = ratio(fs_hz)
         self.reset()
 
-    def push(self, index: int, samples: Samples) -> tuple[int, Samples]:
-        """Take samples from source index `index` on; after a jump of the index the window fills anew."""
+    def push(self, index: int, *samples: Sound) -> tuple[int, Samples]:
+        """Take pieces of samples from source index `index` on; after a jump of the index the window fills anew."""
         if index != self._index + len(self._kept):
-            self._kept, self._index = np.empty(0, np.int32), index
-        joined = np.concatenate((self._kept, samples)).astype(np.int32, copy=False)
+            self._kept, self._index = np.empty(0, np.int16), index
+        joined: NDArray[Any] = np.concatenate((self._kept, *samples))
         first, out = decimate(joined, self._index, self._by)
         following = (first + len(out)) * self._by.down // self._by.up - self._by.centre  # where the next window begins
         used = min(max(following - self._index, 0), len(joined))
@@ -110,4 +127,4 @@ class Decimator:
 
     def reset(self) -> None:
         """Forget what was kept."""
-        self._kept, self._index = np.empty(0, np.int32), 0
+        self._kept, self._index = np.empty(0, np.int16), 0

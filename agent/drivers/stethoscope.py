@@ -8,16 +8,18 @@ Two channels: "sound" is a local process at 16 kHz that counts its samples, so t
 import struct
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agent.drivers.base import DecoderCounters, Item
 from agent.drivers.decimate import OUT_HZ, Decimator
 from agent.drivers.pace import SOUND_CARD, Track
-from agent.model import GapReason, Samples, Signal, Stream
+from agent.model import GapReason, Signal, Stream
 
 COUNTED = "sound"
 CARD = "card@"
 COUNTED_FS_HZ = 16_000
 HEADER = struct.Struct("<QI")
+INT16 = np.dtype("<i2")
 MOST = 48_000  # samples in a frame: a second; more is damage
 FARTHEST_S = 60  # that a jump of the index may mean
 FULL_SCALE = 1 / 32768
@@ -35,7 +37,7 @@ class StethoscopeDecoder:
         )
         self._fs_hz = COUNTED_FS_HZ
         self._decimator = Decimator()
-        self._buffer = bytearray()
+        self._buffer = b""
         self._next_out: int | None = None
         self._next_in: int | None = None
 
@@ -46,7 +48,7 @@ class StethoscopeDecoder:
 
     def resume(self) -> None:
         """Forget the cut frame; the next samples open with a Gap."""
-        self._buffer.clear()
+        self._buffer = b""
         self._decimator.reset()
         self._next_in = self._next_out = None
         self._track.resume()
@@ -59,31 +61,32 @@ class StethoscopeDecoder:
     def feed(self, channel: str, data: bytes, t_ns: int) -> list[Item]:
         """Take bytes from the socket or frames made of a card's samples."""
         self._come_from(channel)
-        buffer = self._buffer
         if self.lost_sync:
             self.counters.skipped_bytes += len(data)
             return []
-        buffer += data
+        data = self._buffer + data
         items: list[Item] = []
-        run: list[Samples] = []  # frames that follow each other are taken as one: cheaper
+        run: list[NDArray[np.int16]] = []  # frames that follow each other are taken as one: cheaper
         start = following = -1
-        while len(buffer) >= HEADER.size and not self.lost_sync:
-            index, n = HEADER.unpack_from(buffer)
+        at, end = 0, len(data)
+        while end - at >= HEADER.size:
+            index, n = HEADER.unpack_from(data, at)
             size = HEADER.size + 2 * n
-            if len(buffer) < size:
+            if n > MOST or end - at < size:
                 break
-            samples = np.frombuffer(bytes(buffer[HEADER.size : size]), "<i2").astype(np.int32)
-            del buffer[:size]
+            samples = np.frombuffer(data, INT16, n, at + HEADER.size)
+            at += size
             if index == following:
                 run.append(samples)
                 following += n
                 continue
-            items += self._taken(start, run, t_ns)
+            items += self.take(start, run, t_ns)
             run, start, following = [samples], index, index + n
             if self._next_in is not None and index < self._next_in:  # repeated: nothing may hang on to it
-                items += self._taken(start, run, t_ns)
+                items += self.take(start, run, t_ns)
                 run, following = [], -1
-        return items + self._taken(start, run, t_ns)
+        self._buffer = data[at:]
+        return items + self.take(start, run, t_ns)
 
     def _come_from(self, channel: str) -> None:
         """A card's rate is known when it was opened."""
@@ -92,14 +95,14 @@ class StethoscopeDecoder:
         if fs_hz != self._fs_hz:
             self._fs_hz, self._decimator = fs_hz, Decimator(fs_hz)
 
-    def _taken(self, start: int, run: list[Samples], t_ns: int) -> list[Item]:
-        return self.take(start, np.concatenate(run), t_ns) if run else []
-
-    def take(self, index: int, samples: Samples, t_ns: int) -> list[Item]:
+    def take(self, index: int, pieces: list[NDArray[np.int16]], t_ns: int) -> list[Item]:
         """Take samples whose first has the source's index `index`, arrived at `t_ns`."""
+        if not pieces:
+            return []
+        n = sum(map(len, pieces))
         if self._next_in is not None and index < self._next_in:
             self.counters.damaged += 1  # repeated or from before: the source began anew without saying so
-            self.counters.skipped_bytes += 2 * len(samples)
+            self.counters.skipped_bytes += 2 * n
             return []
         if self._next_in is not None and index - self._next_in > FARTHEST_S * self._fs_hz:
             self.counters.damaged += 1  # no loss is that long: the source counts anew, time says what is missing
@@ -107,8 +110,8 @@ class StethoscopeDecoder:
             self._next_out = None
             self._track.resume()
         self.counters.frames += 1
-        self._next_in = index + len(samples)
-        first, out = self._decimator.push(index, samples)
+        self._next_in = index + n
+        first, out = self._decimator.push(index, *pieces)
         items: list[Item] = []
         if not len(out):
             return items
