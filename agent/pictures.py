@@ -5,19 +5,30 @@ One picture at a time waits for its judgement; it is in memory alone, and gone w
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from agent.drivers.base import Driver
-from agent.drivers.camera import CameraDriver, Viewfinder
 from agent.errors import StateError
 from agent.model import FilePart, Instrument, Media
 from agent.recorder import Recorder
 from agent.transport.files import LONGEST, cut_file
+
+if TYPE_CHECKING:
+    from agent.drivers.camera import Frame, Viewfinder
 
 CLIP_S = 10.0
 FORGOTTEN_S = 120.0
 STALE_S = 1.0
 
 Store = Callable[[Instrument, list[FilePart]], Awaitable[None]]
+
+
+@runtime_checkable
+class Seeing(Protocol):
+    """A driver that is a camera's. Known by its viewfinder, so that a bag without a camera imports none of its code."""
+
+    instrument: Instrument
+    viewfinder: "Viewfinder"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +46,7 @@ class Pictures:
     """The shutter of one camera."""
 
     def __init__(
-        self, instrument: Instrument, viewfinder: Viewfinder, *, store: Store, now_ns: Callable[[], int]
+        self, instrument: Instrument, viewfinder: "Viewfinder", *, store: Store, now_ns: Callable[[], int]
     ) -> None:
         self._instrument = instrument
         self.viewfinder = viewfinder
@@ -56,6 +67,8 @@ class Pictures:
         frame = self.viewfinder.newest
         if frame is None or self._now_ns() - frame.t_ns > STALE_S * 1e9:
             raise StateError("the camera shows nothing\nNext: open the preview and wait for the picture")
+        if len(frame.jpeg) > LONGEST:
+            raise _too_big(frame)
         self._waiting = Taken(frame.t_ns, Media.JPEG, frame.jpeg, frame.jpeg)
         return self._waiting
 
@@ -67,6 +80,8 @@ class Pictures:
         self.viewfinder.open()
         try:
             async for frame in self.viewfinder.frames():
+                if len(frame.jpeg) > LONGEST:
+                    raise _too_big(frame)
                 began_ns = began_ns or frame.t_ns
                 if frame.t_ns - began_ns > seconds * 1e9 or size + len(frame.jpeg) > LONGEST:
                     break
@@ -100,6 +115,10 @@ class Pictures:
 
 def pictures_of(driver: Driver, recorder: Recorder, now_ns: Callable[[], int]) -> Pictures | None:
     """The shutter of a driver that is a camera's."""
-    if not isinstance(driver, CameraDriver):
+    if not isinstance(driver, Seeing):
         return None
     return Pictures(driver.instrument, driver.viewfinder, store=recorder.store_file, now_ns=now_ns)
+
+
+def _too_big(frame: "Frame") -> StateError:
+    return StateError(f"a picture of {len(frame.jpeg)} bytes is longer than a file may be\nNext: a smaller picture")

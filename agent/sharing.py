@@ -5,13 +5,17 @@ leaves. What the link cannot carry in time is not sent at all.
 """
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from agent.drivers.base import Driver
-from agent.drivers.camera import CameraDriver, Frame
 from agent.model import Visit
+from agent.pictures import Seeing
 from agent.recorder import Recorder
 from agent.transport.messages import Preview
 from agent.transport.wire import PREVIEW_BYTES
+
+if TYPE_CHECKING:
+    from agent.drivers.camera import Frame
 
 EVERY_NS = 190_000_000  # on a grid of its own: a little more than five a second, whatever the camera's pace
 
@@ -34,7 +38,7 @@ class Sharing:
         self._due_ns = 0
         self.too_big = 0
 
-    def __call__(self, frame: Frame) -> None:
+    def __call__(self, frame: "Frame") -> None:
         """Share this frame if it may be and is due."""
         visit = self._visit()
         if visit is None or not self._watched() or frame.t_ns < self._due_ns:
@@ -48,6 +52,6 @@ class Sharing:
 
 def share(driver: Driver, recorder: Recorder, *, watched: Callable[[], bool], show: Callable[[Preview], None]) -> None:
     """Let a driver that is a camera's share what its viewfinder shows."""
-    if isinstance(driver, CameraDriver):
+    if isinstance(driver, Seeing):
         sharing = Sharing(driver.instrument.key, visit=lambda: recorder.visit, watched=watched, show=show)
         driver.viewfinder.shown = sharing

@@ -1,6 +1,8 @@
 """Stills and clips: kept ones go to the visit whole, rejected ones nowhere."""
 
 import asyncio
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,23 @@ def test_a_clip_never_becomes_longer_than_a_file_may_be(monkeypatch):
     monkeypatch.setattr("agent.pictures.LONGEST", 3000)
     taken = clip_of(Bag(), 20)
     assert 2000 < len(taken.data) <= 3000
+
+
+def test_a_frame_longer_than_a_file_may_be_is_refused(monkeypatch):
+    monkeypatch.setattr("agent.pictures.LONGEST", len(FRAMES[0]) - 1)
+    bag = Bag()
+    with pytest.raises(StateError, match="longer than a file may be"):
+        clip_of(bag, 1)
+    assert not bag.viewfinder.wanted
+    bag.viewfinder.open()
+    bag.show(0)
+    with pytest.raises(StateError, match="longer than a file may be"):
+        bag.pictures.still()
+    assert bag.pictures.waiting is None
+
+
+def test_a_bag_without_a_camera_imports_none_of_its_code():
+    told = (
+        "import sys, agent.app; print([m for m in sys.modules if m in {'agent.drivers.camera', 'agent.drivers.jpeg'}])"
+    )
+    assert subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -8,6 +8,7 @@ thumbnails of what was rejected), comments, and what stands behind the end. Put 
 the typical Huffman tables, without which no viewer shows the picture.
 """
 
+import re
 import struct
 
 from agent.drivers.base import DecoderCounters, Item
@@ -19,7 +20,9 @@ MOST_PIXELS_A_SIDE = 8192
 SOI, EOI, SOS, DQT, DHT, DRI, APP0, APP14, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xE0, 0xEE, 0xFE
 FRAMES = {0xC0, 0xC1, 0xC2}  # baseline, extended, progressive; the others no viewer shows
 APPS = range(0xE0, 0xF0)
-RESTARTS = range(0xD0, 0xD8)
+AFTER_SCAN = re.compile(
+    rb"\xff(?=[^\x00\xd0-\xd7\xff])"
+)  # a marker that is neither a stuffed FF, a restart nor filling
 JFIF, ADOBE = b"JFIF\0", b"Adobe"
 JFIF_SIZE = 14  # without a thumbnail
 
@@ -158,13 +161,7 @@ def _size(frame: bytes) -> tuple[int, int]:
 
 def _coded_end(data: bytes, at: int) -> int:
     """Where the coded picture ends: at the next marker that is neither a stuffed FF nor a restart."""
-    while (at := data.find(b"\xff", at)) >= 0:
-        if at + 1 >= len(data):
-            break
-        if data[at + 1] == 0 or data[at + 1] in RESTARTS:
-            at += 2
-        elif data[at + 1] == 0xFF:
-            at += 1
-        else:
-            return at
-    raise JpegError("the picture is cut off")
+    found = AFTER_SCAN.search(data, at)
+    if found is None:
+        raise JpegError("the picture is cut off")
+    return found.start()
