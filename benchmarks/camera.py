@@ -131,7 +131,7 @@ def main() -> None:
     print(f"| nurse's preview | {found['nurse']:.1f} frames/s |")
     print(f"| a watching doctor (target 5) | {found['doctor']:.1f} frames/s, longest pause {found['longest']:.2f} s |")
     processor = " / ".join(f"{found[name]:.1f}" for name in ("cpu_off", "cpu_watched", "cpu_on"))
-    print(f"| the agent's processor, nobody looks / the doctor looks, no camera / camera shown to both | {processor} % |")
+    print(f"| processor: nobody looks / the doctor looks, no camera / camera shown to both | {processor} % |")
     print(f"| sent | {found['kib']:.0f} KiB/s |")
 
 
