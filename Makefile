@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check install bench bench-ecg bench-pleth bench-stethoscope bench-drivers bench-wire bench-custody bench-listening chaos fuzz clean
+.PHONY: demo test check install bench bench-ecg bench-pleth bench-stethoscope bench-drivers bench-wire bench-custody bench-listening bench-load chaos fuzz clean
 
 demo: .venv/demo
 	$(BIN)/besace demo
@@ -36,6 +36,9 @@ bench-wire: build/peers-wire/done .venv/dev
 	build/peers-wire/bin/python -m benchmarks.waveform
 	$(BIN)/python -m benchmarks.wire
 
+bench-load: .venv/dev
+	$(BIN)/python -m benchmarks.load --report
+
 bench-listening: .venv/dev
 	$(BIN)/python -m benchmarks.listening
 
@@ -58,6 +61,12 @@ fuzz: .venv/dev
 build/peers-%/done: benchmarks/peers-%.txt constraints.txt
 	$(PYTHON) -m venv build/peers-$*
 	build/peers-$*/bin/pip --disable-pip-version-check --quiet install -r $<
+	@touch $@
+
+# A second CDDL tool, for one test; it too needs an older cbor2.
+build/peers-cddl/done: benchmarks/peers-cddl.txt
+	$(PYTHON) -m venv build/peers-cddl
+	build/peers-cddl/bin/pip --disable-pip-version-check --quiet install -r $<
 	@touch $@
 
 .venv/bin/python:

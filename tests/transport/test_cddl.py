@@ -11,7 +11,8 @@ from agent.errors import WireError
 from agent.transport import cbor, wire
 from tests.peers.cpts import MESSAGES
 
-TEXT = (Path(agent.transport.__file__).parent / "wire.cddl").read_text()
+SCHEMA_FILE = Path(agent.transport.__file__).parent / "wire.cddl"
+TEXT = SCHEMA_FILE.read_text()
 SCHEMA = Validator(TEXT)
 ENCODED = {name: wire.encode(message) for name, message in MESSAGES.items()}
 
