@@ -398,9 +398,8 @@ def main() -> None:
     for key, n, micros in decode_times():
         say(f"| {key} | {n} | {micros:.1f} |\n")
     say(
-        "\nA sound frame is 512 samples, a 3150 or H10 frame 25 and 73 samples. A reading takes 2.4 us to make, so a\n"
-        "frame of two to four of them (Contec over BLE, thermometer with its time, Masimo, cuff) is above 5 us; they\n"
-        "come once a second or less often.\n"
+        "\nA sound frame is 512 samples, most of its time the decimation to 4 kHz; a 3150 or H10 frame is 25 and 73\n"
+        "samples. Numbers differ from piece to piece as an instrument's do.\n"
     )
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text("".join(report))

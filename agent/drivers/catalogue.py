@@ -285,6 +285,7 @@ ROWS = (
         kinds=(Kind.SPO2, Kind.PULSE_RATE, Kind.PERFUSION_INDEX),
         notify=("2a5f", "2a5e"),
         episodic=True,
+        clock="2a2b",
     ),
     _oximeter(
         key="masimo-ascii1",

@@ -32,7 +32,11 @@ def test_a_capture_gives_what_it_says(path):
     assert difference(outcome(items, decoder.streams), expected(text.splitlines())) == []
 
 
-@pytest.mark.parametrize("key", sorted(CATALOGUE.keys() - {path.stem for path in CAPTURES}))
+def test_every_instrument_has_one():  # a camera's is camera.mjpeg, see test_camera.py
+    assert {path.stem for path in FOLDER.iterdir()} == CATALOGUE.keys()
+
+
+@pytest.mark.parametrize("key", sorted(CATALOGUE.keys() - {path.stem for path in FOLDER.iterdir()}))
 def test_a_missing_capture_is_recorded_from_the_instrument(key):
     if key not in ATTACHED:
         pytest.skip(f"no capture, and no {key} attached (BESACE_ATTACHED)")
