@@ -65,7 +65,7 @@ class Instruments:
 
     async def run(self) -> None:
         """Work until cancelled; an instrument that fails is tried again, the others do not notice."""
-        from agent.drivers.catalogue import open_driver  # noqa: PLC0415 - after READY: transports cost time to import
+        from agent.drivers.opening import open_driver  # noqa: PLC0415 - after READY: transports cost time to import
 
         async with asyncio.TaskGroup() as group:
             for wanted in self._wanted:

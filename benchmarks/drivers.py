@@ -24,7 +24,8 @@ from bumble.core import UUID
 from bumble.gatt import Service
 
 from agent.drivers.ble import Radio
-from agent.drivers.catalogue import CATALOGUE, decoder_for, open_driver
+from agent.drivers.catalogue import CATALOGUE
+from agent.drivers.opening import decoder_for, open_driver
 from agent.drivers.simulated import frames
 from agent.drivers.simulated.peripherals import HciServer, Link, Peripheral, about, notifying
 from agent.drivers.simulated.radio import radio as virtual_radio

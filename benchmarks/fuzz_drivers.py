@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 
 from agent.drivers.capture import INSTRUMENT
-from agent.drivers.catalogue import CATALOGUE, ROWS, Row, decoder_for
+from agent.drivers.catalogue import CATALOGUE, ROWS, Row
+from agent.drivers.opening import decoder_for
 from agent.model import Gap, SampleBlock
 
 CAPTURES = Path(__file__).parent.parent / "tests" / "captures"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent.config import InstrumentConfig, RadioConfig
-from agent.drivers import catalogue
+from agent.drivers import opening
 from agent.errors import InstrumentError, InstrumentReason
 from agent.instruments import Instruments
 from agent.model import Instrument, InstrumentEvent, InstrumentState, SampleBlock, Signal, Stream
@@ -62,7 +62,7 @@ def fakes(monkeypatch):
             raise InstrumentError(InstrumentReason.NOT_FOUND, "no such key")
         return Fake(key)
 
-    monkeypatch.setattr(catalogue, "open_driver", open_driver)
+    monkeypatch.setattr(opening, "open_driver", open_driver)
 
 
 @pytest.mark.parametrize("bad", ["crashing", "unplugged", "cancelled", "flooding", "unknown"])
@@ -122,7 +122,7 @@ def test_the_time_of_day_reaches_the_drivers_once_it_is_known(monkeypatch):
         given.append(wall)
         return Fake(key)
 
-    monkeypatch.setattr(catalogue, "open_driver", open_driver)
+    monkeypatch.setattr(opening, "open_driver", open_driver)
     known = []
 
     async def main():

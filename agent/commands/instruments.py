@@ -27,7 +27,8 @@ from agent.drivers.capture import (
     outcome,
     replay,
 )
-from agent.drivers.catalogue import CATALOGUE, Row, Transport, decoder_for, open_driver
+from agent.drivers.catalogue import CATALOGUE, Row, Transport
+from agent.drivers.opening import decoder_for, open_driver
 from agent.errors import ConfigError, InstrumentError, InstrumentReason, StateError
 from agent.instruments import load_radio
 from agent.model import Gap, InstrumentEvent, Reading, SampleBlock, Scan

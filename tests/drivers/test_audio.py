@@ -11,8 +11,8 @@ import pytest
 from driver_rig import samples_of
 
 from agent.drivers.audio import CardSource, SocketSource, source_at
-from agent.drivers.catalogue import open_driver
 from agent.drivers.decimate import decimate, ratio
+from agent.drivers.opening import open_driver
 from agent.drivers.stethoscope import HEADER, StethoscopeDecoder
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Gap, InstrumentEvent, InstrumentState

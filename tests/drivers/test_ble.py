@@ -15,7 +15,7 @@ from bumble.gatt import Characteristic, CharacteristicValue, Service
 
 from agent.drivers.berry import BciDecoder
 from agent.drivers.ble import BleDriver, Profile, Radio, uuid
-from agent.drivers.catalogue import open_driver
+from agent.drivers.opening import open_driver
 from agent.drivers.simulated.peripherals import (
     HciServer,
     Link,

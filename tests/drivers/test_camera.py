@@ -9,8 +9,8 @@ import pytest
 from driver_rig import until
 
 from agent.drivers.camera import CameraDriver, PyAvSource, RecordedSource
-from agent.drivers.catalogue import open_driver
 from agent.drivers.jpeg import FrameDecoder, cleaned
+from agent.drivers.opening import open_driver
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Instrument, InstrumentEvent, InstrumentState
 

@@ -13,7 +13,8 @@ import pytest
 from agent.commands.instruments import Target, record
 from agent.config import RadioConfig
 from agent.drivers.capture import CaptureError, Recording, difference, expected, instrument_of, outcome, replay
-from agent.drivers.catalogue import CATALOGUE, decoder_for
+from agent.drivers.catalogue import CATALOGUE
+from agent.drivers.opening import decoder_for
 from agent.model import Gap, GapReason, SampleBlock, Signal, Stream
 
 FOLDER = Path(__file__).parents[1] / "captures"

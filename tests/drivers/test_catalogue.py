@@ -1,13 +1,10 @@
 """The catalogue's rows hold what the rest of the bag relies on."""
 
-import subprocess
-import sys
-
 import pytest
 
-from agent.drivers.catalogue import CATALOGUE, NOT_CLINICAL, ROWS, Transport, decoder_for, open_driver
+from agent.drivers.catalogue import CATALOGUE, NOT_CLINICAL, ROWS, Transport
+from agent.drivers.opening import decoder_for
 from agent.drivers.readings import PLAUSIBLE
-from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Reading
 
 
@@ -40,18 +37,3 @@ def test_decoders_take_anything_on_any_channel(row):
                 if isinstance(item, Reading):
                     assert item.instrument == row.key
         decoder.resume()
-
-
-def test_unknown_keys_and_a_missing_radio_are_said():
-    with pytest.raises(InstrumentError) as error:
-        open_driver("thermomix", "/dev/null")
-    assert error.value.reason is InstrumentReason.NOT_FOUND
-    with pytest.raises(InstrumentError) as error:
-        open_driver("berry-bm1000", "C0:00:00:00:00:01")
-    assert error.value.reason is InstrumentReason.STACK_DOWN
-
-
-def test_importing_the_catalogue_imports_no_transport():
-    code = "import sys, agent.drivers.catalogue; print(sorted({'bleak','serial','scipy','bumble'} & set(sys.modules)))"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == "[]"

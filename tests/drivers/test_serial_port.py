@@ -8,8 +8,8 @@ import tty
 import pytest
 from driver_rig import samples_of, until
 
-from agent.drivers.catalogue import open_driver
 from agent.drivers.healthypi import HealthyPi4Decoder
+from agent.drivers.opening import open_driver
 from agent.drivers.serial_port import SerialDriver
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Gap, Instrument, InstrumentEvent, InstrumentState, SampleBlock, Scan

@@ -14,8 +14,8 @@ from driver_rig import samples_of, until
 pytest.importorskip("bumble")
 
 from agent.drivers import simulated
-from agent.drivers.catalogue import open_driver
 from agent.drivers.decimate import decimate
+from agent.drivers.opening import open_driver
 from agent.drivers.simulated.radio import radio as virtual_radio
 from agent.drivers.simulated.samplelog import read_log, read_readings
 from agent.errors import InstrumentError
@@ -173,7 +173,7 @@ import asyncio, sys
 from pathlib import Path
 from agent.drivers import simulated
 from agent.drivers.simulated.radio import radio as virtual_radio
-from agent.drivers.catalogue import open_driver
+from agent.drivers.opening import open_driver
 from agent.model import SampleBlock
 
 async def main(directory):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from driver_rig import samples_of, until
 
-from agent.drivers.catalogue import open_driver
 from agent.drivers.decimate import decimate
+from agent.drivers.opening import open_driver
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import InstrumentEvent, InstrumentState
 
