@@ -14,10 +14,11 @@ from pathlib import Path
 from agent.drivers.capture import INSTRUMENT
 from agent.drivers.catalogue import CATALOGUE, ROWS, Row
 from agent.drivers.opening import decoder_for
+from agent.drivers.stethoscope import HEADER, MOST
 from agent.model import Gap, SampleBlock
 
 CAPTURES = Path(__file__).parent.parent / "tests" / "captures"
-MOST_KEPT = 70_000  # bytes a decoder may keep: a second of sound is 32,000
+MOST_KEPT = HEADER.size + 2 * MOST  # bytes a decoder may keep: the longest frame, a second of sound at 48 kHz
 SEEDS = [
     bytes.fromhex("811234 00c7 801235 480f 801236 622a"),
     bytes.fromhex("01814000c2 018041480a 0180426225"),

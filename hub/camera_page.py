@@ -59,7 +59,7 @@ def camera_routes(entered: Entered, watch: Watch, words: Words) -> list[Route]:
 def document(visit: Seen, words: Words) -> bytes:
     """The page: one picture that renews itself; grey means that none comes."""
     main = (
-        f'<p><img src="/camera/live" alt="{escape(words("page.camera_live"))}"></p>'
+        f'<p class="picture"><img src="/camera/live" alt="{escape(words("page.camera_live"))}"></p>'
         f"<p>{escape(words('page.camera_doctor'))}</p>"
         f'<p><a href="/">{escape(words("page.files_back"))}</a></p>'
     )

@@ -110,21 +110,27 @@ async def parts(finder: "Viewfinder", gone: Callable[[], bool] = lambda: False) 
 
 def document(pictures: "Pictures | None", words: Words, *, said: str = "") -> bytes:
     """The page: the camera, or what waits."""
+    back = _key("", "back", words, method="get")
     if pictures is None:
-        body = f"<p>{escape(words('page.camera_none'))}</p>"
+        body = f"<p>{escape(words('page.camera_none'))}</p><nav>{back}</nav>"
     elif pictures.waiting is not None:
-        body = (
-            f'<p><img src="/camera/taken?{pictures.waiting.t_ns}" alt=""></p>'
-            f"<p>{escape(words('page.camera_judge'))}</p>" + _key("keep", words) + _key("reject", words)
+        body = _picture(f"/camera/taken?{pictures.waiting.t_ns}", "") + (
+            f"<p>{escape(words('page.camera_judge'))}</p>"
+            f"<nav>{_key('camera/keep', 'keep', words, style='go')}{_key('camera/reject', 'reject', words)}{back}</nav>"
         )
     else:
-        body = f'<p><img src="/camera/live" alt="{escape(words("page.camera_live"))}"></p>'
-        body += _key("still", words) + _key("clip", words)
+        body = _picture("/camera/live", words("page.camera_live")) + (
+            f"<nav>{_key('camera/still', 'still', words, style='go')}{_key('camera/clip', 'clip', words)}{back}</nav>"
+        )
     told = {"kept": "page.camera_kept", "refused": "page.refused"}.get(said)
     status = f'<p role="status">{escape(words(told))}</p>' if told else ""
-    back = f'<p><a href="/">{escape(words("page.camera_back"))}</a></p>'
-    return web.document(words("page.camera"), status + body + back, style="camera")
+    return web.document(words("page.camera"), status + body, style="camera")
 
 
-def _key(name: str, words: Words) -> str:
-    return f'<form method="post" action="/camera/{name}"><button>{escape(words(f"page.camera_{name}"))}</button></form>'
+def _picture(where: str, alt: str) -> str:
+    return f'<p class="picture"><img src="{where}" alt="{escape(alt)}"></p>'
+
+
+def _key(where: str, name: str, words: Words, *, method: str = "post", style: str = "") -> str:
+    button = f'<button class="{style}">{escape(words(f"page.camera_{name}"))}</button>'
+    return f'<form class="{style}" method="{method}" action="/{where}">{button}</form>'
