@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from agent.errors import WireError
 from agent.transport import seal, sequence, topics, wire
@@ -37,10 +38,12 @@ from agent.transport.messages import (
     Waveform,
 )
 from agent.transport.ranges import SeqSet
-from hub.keys import Keyring
+from hub.keys import Keyring, OpenEpoch
 from hub.store import Arrived, Holes, Store, VisitChange
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 EPOCHS_TOLD = 32  # newest epochs whose watermark a bag is told when it connects, and epochs in one receipt
 RANGES_TOLD = 128
@@ -179,13 +182,10 @@ class Receiver:
         """The epoch's header, then the bag's state sealed under it: retained by the broker, so the first to be read."""
         header, sealed = _pair(sequence.split(payload))
         self._header(device, header)
-        epoch = self._keyring.find(device, seal.head_of(header).epoch)
-        if epoch is None:
+        if seal.head_of(header).epoch != seal.head_of(sealed).epoch:
             raise seal.SealError("a state of another epoch than its header")
-        head, plaintext = epoch.up.open(sealed)
-        message = wire.decode(plaintext)
-        if head.lane is not seal.Lane.STATE or not isinstance(message, State):
-            raise seal.SealError("no state")
+        epoch, head, message = self._said(device, sealed, seal.Lane.STATE, State)
+        self._pending.prompt.add(device)  # who comes wants to know where it stands, who goes waits for nothing else
         # A process counts its connections, and each ends once: a will that comes late, or a replay, is older news. The
         # epoch may change on the way; the will is still the one that the connection began with.
         news = message.session, not message.online, epoch.opened.header.number
@@ -230,26 +230,27 @@ class Receiver:
             self._refuse("row not understood", device, error)
         self._pending.rows.append(Arrived(device, head.epoch, head.counter, t_us, visit, plaintext, self._now_us()))
 
+    def _said(self, device: str, sealed: bytes, lane: seal.Lane, kind: type[T]) -> tuple[OpenEpoch, seal.Head, T]:
+        """Open what is no row: by the epoch it names, on the one lane of its kind."""
+        epoch = self._keyring.find(device, seal.head_of(sealed).epoch)
+        if epoch is None:
+            raise seal.SealError("a message of an epoch whose header has not come")
+        head, plaintext = epoch.up.open(sealed)
+        message = wire.decode(plaintext)
+        if head.lane is not lane or not isinstance(message, kind):
+            raise seal.SealError("another lane's message")
+        return epoch, head, message
+
     def _ask(self, device: str, payload: bytes) -> None:
         """A bag asks for the time; of several questions the last is answered."""
-        epoch = self._keyring.find(device, seal.head_of(payload).epoch)
-        if epoch is None:
-            raise seal.SealError("a question of an epoch whose header has not come")
-        head, plaintext = epoch.up.open(payload)
-        message = wire.decode(plaintext)
-        if head.lane is not seal.Lane.TIME_ASK or not isinstance(message, TimeAsk):
-            raise seal.SealError("no question")
+        _, _, message = self._said(device, payload, seal.Lane.TIME_ASK, TimeAsk)
         self._asked[device] = message.asked_us, self._utc_us()
 
     def _preview(self, device: str, payload: bytes) -> None:
         """A picture to be seen now: only of the epoch the bag speaks under, and each only once."""
-        epoch = self._keyring.find(device, seal.head_of(payload).epoch)
-        if epoch is None or epoch not in self._keyring.listening(device):
+        epoch, head, message = self._said(device, payload, seal.Lane.PREVIEW, Preview)
+        if epoch not in self._keyring.listening(device):
             raise seal.SealError("a picture of another epoch")
-        head, plaintext = epoch.up.open(payload)
-        message = wire.decode(plaintext)
-        if head.lane is not seal.Lane.PREVIEW or not isinstance(message, Preview):
-            raise seal.SealError("no picture")
         if head.counter <= self._previewed.get((device, head.epoch), 0):
             raise seal.SealError("an old picture")
         self._previewed = {key: n for key, n in self._previewed.items() if key[0] != device}
@@ -354,6 +355,10 @@ class Receiver:
         on_disk = [epoch for epoch, have in self.have.get(device, {}).items() if have]
         self._dirty.setdefault(device, set()).update(on_disk[-EPOCHS_TOLD:])
         self.prompt.add(device)
+
+    def waiting(self) -> set[str]:
+        """Bags that have something on this disk which they were not told of."""
+        return set(self._dirty)
 
     def receipts(self, only: Iterable[str] | None = None) -> list[tuple[str, bytes]]:
         """The sealed receipts that are due, as (topic, payload), under the epoch each device listens to."""

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.transport import seal, sequence, wire
+from agent.transport.epoch import Epoch
 from agent.transport.messages import (
     Batch,
     EpochReason,
@@ -23,9 +24,21 @@ from agent.transport.messages import (
     VisitStep,
 )
 from agent.transport.ranges import SeqSet
+from hub.keys import Keyring
 from hub.receiver import EPOCHS_TOLD, MOST_PENDING_BYTES, Receiver
 from hub.store import Store
-from tests.peers.cpts import BAG, MESSAGES, Bags, batch, bit_flips, keyring, sealed_row
+from tests.peers.cpts import (
+    BAG,
+    MESSAGES,
+    Bags,
+    authority,
+    batch,
+    bit_flips,
+    hub_key,
+    identity,
+    keyring,
+    sealed_row,
+)  # fmt: skip
 
 LIVE = f"besace/v1/{BAG}/up/live"
 BACKLOG = f"besace/v1/{BAG}/up/backlog"
@@ -239,6 +252,40 @@ class TestEpochsOfABag:
         assert store.holes(BAG, old.id) == [(3, 3), (5, 5)]
 
 
+def astray():
+    """An epoch of a bag that was given another hub's sealing key."""
+    return Epoch(
+        identity(hub="another hub"), boot_id=bytes(16), t_us=1, reason=EpochReason.START, chain=bytes(8), number=1,
+        previous=None,
+    )  # fmt: skip
+
+
+class TestSealedToAnotherHub:
+    """Nothing of it opens here, so nothing of it is believed, and the bag keeps all of it."""
+
+    def test_it_is_refused_and_said_and_receipted_to_nobody(self, hub, store, caplog):
+        epoch = astray()
+        for topic, payload in (
+            (STATE, state(epoch)), (LIVE, epoch.header.payload), (LIVE, epoch.row(batch(1)).payload),
+            (BACKLOG, sequence.join([epoch.header.payload, epoch.row(batch(2)).payload])),
+        ):  # fmt: skip
+            hub.take(topic, payload)
+        assert "the header is sealed to another hub key" in caplog.text
+        assert hub.refused == {"state": 1, "live": 2, "backlog": 2}
+        assert not hub.collect()
+        assert hub.receipts() == []
+
+    def test_nothing_is_lost_once_the_hub_has_that_key_too(self, store):
+        epoch = astray()
+        rows = [epoch.header.payload, epoch.row(batch(1)).payload]
+        wrong = Receiver(keyring(), now_us=lambda: 9)
+        wrong.take(BACKLOG, sequence.join(rows))
+        right = Receiver(Keyring(authority().certificate, hub_key(), hub_key("another hub")), now_us=lambda: 9)
+        right.take(BACKLOG, sequence.join(rows))  # the bag still has them: nobody receipted them
+        commit(right, store)
+        assert told(right, epoch) == {epoch.id: (1, ())}
+
+
 class TestWhoWaitsForItsReceipt:
     """Signals that flow are receipted every few seconds; everything else at once."""
 
@@ -268,6 +315,24 @@ class TestWhoWaitsForItsReceipt:
         assert hub.prompt == {BAG}
         assert told(hub, epoch, hub.receipts(hub.prompt)) == {epoch.id: (1, ())}
         assert hub.prompt == set()
+
+    def test_a_bag_that_goes_does_for_the_rows_it_sent_before(self, hub, store):
+        epoch = self.begun(hub, store)
+        hub.take(LIVE, epoch.row(batch(1, None, self.WAVEFORM)).payload)
+        hub.take(STATE, state(epoch, online=False))
+        hub.receipts()
+        commit(hub, store)
+        assert hub.prompt == {BAG}
+        assert told(hub, epoch, hub.receipts(hub.prompt)) == {epoch.id: (1, ())}
+
+    def test_who_waits_is_known_until_told(self, hub, store):
+        epoch = self.begun(hub, store)
+        assert hub.waiting() == set()
+        hub.take(LIVE, epoch.row(batch(1, None, self.WAVEFORM)).payload)
+        commit(hub, store)
+        assert hub.waiting() == {BAG}
+        hub.receipts({BAG})
+        assert hub.waiting() == set()
 
     def test_backlog_does_and_what_comes_again(self, hub, store):
         epoch = self.begun(hub, store)
