@@ -19,7 +19,7 @@ from agent.dating import OUTSIDE_NS, Dating
 from agent.display.board import Board, LinkState
 from agent.display.views import card_of, spoken, view_of
 from agent.display.words import Words
-from agent.drivers.base import READ_EVERY_S, Driver, Item, just_after_read_s
+from agent.drivers.base import Driver, Item, just_after_read_s, unlost_s
 from agent.errors import StateError
 from agent.instruments import Instruments
 from agent.lending.wiring import Lending
@@ -154,7 +154,7 @@ class Agent:
             loop.add_signal_handler(number, self._stopping.set)
         self._visiting.resume_or_ready()
         tasks = {
-            "cut": supervise("cut", lambda: self._recorder.cut_every(self._interval_s, just_after_read_s)),
+            "cut": supervise("cut", self._cut),
             "uplink": supervise("uplink", self._uplink.run),
             "signals": supervise("signals", self._signals.run, on_failure=self._signals.failed),
             "instruments": self._instruments.run(),
@@ -183,6 +183,7 @@ class Agent:
                 task.cancel()
         await asyncio.wait([task for task in running if task.get_name() not in kept], timeout=DRAIN_S)
         await self._recorder.cut()
+        self._uplink.leave()
         deadline = time.monotonic() + DRAIN_S
         while (  # noqa: ASYNC110 - a few turns, once, at the end
             self._uplink.state.connected and self._delivery.unreceipted() and time.monotonic() < deadline
@@ -296,10 +297,13 @@ class Agent:
         """Whether anybody does."""
         return self._watched() or self.board.looked_at()
 
+    async def _cut(self) -> None:
+        await self._recorder.cut_every(self._interval_s, just_after_read_s, patient=lambda: not self._watched())
+
     def _interval_s(self) -> float:
-        """From cut to cut. What waits to be read is lost with the power too: both together are one batch."""
+        """From cut to cut. What waits to be read, or for the commit, is lost with the power too."""
         pace = self._config.pace
-        return pace.watched_s if self._watched() else max(pace.batch_s - READ_EVERY_S, READ_EVERY_S)
+        return pace.watched_s if self._watched() else unlost_s(pace.batch_s, self._recorder.commit_s)
 
     def _command(self, command: Command) -> None:
         if command.order is Order.WATCH:

@@ -7,6 +7,7 @@ and nothing that was taken before a visit ever joins it.
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -52,6 +53,7 @@ ACT_AGAIN_S = 1.0
 EPOCH_NS = 12 * 3600 * 1_000_000_000
 EPOCH_ROWS = 1 << 31
 COMMIT_EVERY_S = 1.0
+USUAL_COMMIT_S = 0.04
 MOST_WAITING_BYTES = 32 << 20
 NTP_LOOK_NS = 60 * 1_000_000_000
 NTP_AGAIN_NS = 600 * 1_000_000_000
@@ -88,6 +90,7 @@ class Recorder:
         self._declare: list[GaveWay] = []
         self._declared: list[GaveWay] = []
         self._committing = asyncio.Lock()
+        self.commit_s = USUAL_COMMIT_S  # how long a commit must be expected to take: what waits for it is not safe yet
         self.disk_error = ""
         self.too_old = 0
         self.visit: Visit | None = None
@@ -254,20 +257,23 @@ class Recorder:
 
     # --- rows --------------------------------------------------------------------------------------------------
 
-    async def cut(self) -> None:
+    async def cut(self, *, patient: bool = False) -> None:
         """Seal what came since the last cut, offer it, commit it; commit receipts and kept values with it."""
-        self._seal()
+        self._seal(patient=patient)
         await self._commit()
 
-    def _seal(self) -> None:
-        """Turn what was taken into rows, in one go: no item ever changes its visit while a commit is under way."""
+    def _seal(self, *, patient: bool = False) -> None:
+        """Turn what was taken into rows, in one go: no item ever changes its visit while a commit is under way.
+
+        `patient`: nobody looks, so what the stages found may wait for more of it.
+        """
         visit = self.visit.id if self.visit is not None else None
         for span in self._declare:
             self._writer.bag(GaveWayBody(span.epoch, span.first, span.last), self._clock.now_ns())
         self._declared += self._declare
         self._declare = []
         apart = self._outbox.box.room.crowded or bool(self.disk_error)
-        for batch in self._writer.cut(self._clock.now_ns(), visit, apart=apart):
+        for batch in self._writer.cut(self._clock.now_ns(), visit, apart=apart, patient=patient):
             row = self.epoch.row(batch)
             self.offer(row)
             self._uncommitted.append(row)
@@ -286,6 +292,7 @@ class Recorder:
             if not rows and not receipts and not keep and not done:
                 return
             self._uncommitted, self._receipts, self._keep, self._done, self._declared = [], [], {}, [], []
+            began_s = time.monotonic()
             try:
                 gone = await self._outbox.call(self._outbox.box.commit, rows, receipts, keep, done, entries, declared)
             except StateError as error:
@@ -298,6 +305,7 @@ class Recorder:
                 self._failing(error)
                 return
             self._entries = self._entries[len(entries) :]
+            self.commit_s = max(USUAL_COMMIT_S, 0.9 * self.commit_s, time.monotonic() - began_s)
         self.disk_error = ""
         for row in rows:
             self._delivery.committed(row.epoch, row.seq)
@@ -337,12 +345,17 @@ class Recorder:
         self.disk_error = str(error)
 
     async def cut_every(
-        self, interval_s: Callable[[], float], moment: Callable[[float], float] = lambda at_s: at_s
+        self,
+        interval_s: Callable[[], float],
+        moment: Callable[[float], float] = lambda at_s: at_s,
+        *,
+        patient: Callable[[], bool] = lambda: False,
     ) -> None:
         """Cut at a pace, and at once for what is urgent; a new epoch when this one is old. Until cancelled.
 
-        A doctor who looks is sent rows four times a second; they go to the disk together, once a second. `moment`
-        gives the best time to cut near a time of the loop's clock.
+        A doctor who looks is sent rows four times a second; they go to the disk together, so often that a power cut
+        costs a second at most. `moment` gives the best time to cut near a time of the loop's clock; `patient` says that
+        nobody looks.
         """
         loop = asyncio.get_running_loop()
         began_s = committed_s = loop.time()
@@ -351,7 +364,8 @@ class Recorder:
                 async with asyncio.timeout_at(moment(began_s + interval_s())):
                     await self.urgent.wait()
             began_s = loop.time()
-            due = self.urgent.is_set() or began_s - committed_s >= COMMIT_EVERY_S - interval_s() / 2
+            due = self.urgent.is_set() or began_s + interval_s() + self.commit_s > committed_s + COMMIT_EVERY_S
+            wait_for_more = patient() and not self.urgent.is_set()
             self.urgent.clear()
             if self._clock.now_ns() - self._looked_ns >= NTP_LOOK_NS:
                 self._look_at_ntp()
@@ -359,6 +373,6 @@ class Recorder:
                 await self.begin_epoch(EpochReason.AGE)
             elif due:
                 committed_s = began_s
-                await self.cut()
+                await self.cut(patient=wait_for_more)
             else:
-                self._seal()
+                self._seal(patient=wait_for_more)

@@ -4,7 +4,8 @@
 
 The bag is the agent's own recorder, outbox and uplink in this process, fed in real time with simulated signals (ECG
 130 Hz, pleth 100 Hz, respiration 62.5 Hz, two oximeter readings a second, what the stages found; then a stethoscope at
-4 kHz on top). Broker (NATS, TLS 1.3 with client certificates) and hub are processes of their own.
+4 kHz on top), read and cut at the agent's own moments. Broker (NATS, TLS 1.3 with client certificates) and hub are
+processes of their own.
 
 Bytes are IP bytes of the one TCP connection, both ways, receipts and acknowledgements included: what the kernel counts
 as payload plus 52 bytes of IPv4 and TCP header for each segment that it counts, sent or received. Handshakes are not in
@@ -25,20 +26,25 @@ from pathlib import Path
 import numpy as np
 
 from agent.clock import BootClock
+from agent.config import PaceConfig
 from agent.demo.world import BAG, World
+from agent.drivers.base import READ_EVERY_S, just_after_read_s, unlost_s, until_read_s
 from agent.drivers.simulated.patient import Signal as Made
 from agent.drivers.simulated.patient import auscultation, breathing, recording
 from agent.dsp.chains import Chains
 from agent.model import Analysis, Instrument, Kind, Reading, SampleBlock, Signal, Stream, Unit, Visit
 from agent.outbox import OutboxThread
 from agent.recorder import Recorder
+from agent.signals import EVERY_S
 from agent.transport import identity as identities
 from agent.transport.delivery import Delivery
 from agent.transport.uplink import Broker, Hooks, Uplink, connect
 
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks" / "wire.md"
 HEADERS = 20 + 32  # IPv4, and TCP with its time stamps
-TICK_S = 0.25
+SETTLING_S = 15.0  # births, anchors and the first questions for the time are behind
+STAGES_EVERY = round(EVERY_S / READ_EVERY_S)
+PACE = PaceConfig()
 OXIMETER = Instrument("berry-bm1000", "BM1000")
 ECG = Stream("polar-h10.ecg", Signal.ECG, "polar-h10", 130.0, 0.001, "mV", "I", resolution_bits=24)
 PLETH = Stream("berry-bm1000.pleth", Signal.PLETH, "berry-bm1000", 100.0, 1.0, "1", resolution_bits=8)
@@ -97,7 +103,7 @@ class Bag:
     folder: Path
     sound: bool = False
     port: int | None = None
-    at: dict[str, int] = field(default_factory=dict)
+    fed_s: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         keys = self.world.folder / "keys"
@@ -107,6 +113,7 @@ class Bag:
         self.streams = (*VITALS, SOUND) if self.sound else VITALS
         self.chains = Chains(self.streams)
         self.signals = _signals()
+        self.unseen: list[SampleBlock] = []
         self.recorder = Recorder(
             identity=identities.load(keys / f"{BAG}.pem", keys / f"{BAG}.key", keys / "hub-sealing.pub"),
             clock=self.clock, outbox=self.outbox, delivery=self.delivery, demo=True, describe=self._describe,
@@ -148,13 +155,20 @@ class Bag:
         for stream in self.streams:
             if stream is SOUND and not sound:
                 continue
-            first = self.at.get(stream.name, 0)
-            n = int((first / stream.fs_hz + seconds) * stream.fs_hz + 1e-6) - first
-            self.at[stream.name] = first + n
+            fed_s = self.fed_s.get(stream.name, 0.0)
+            first, end = (int(at_s * stream.fs_hz + 1e-6) for at_s in (fed_s, fed_s + seconds))
+            self.fed_s[stream.name] = fed_s + seconds
             blocks.append(
-                SampleBlock(stream.name, first, t_ns - round(seconds * 1e9), self.signals[stream.name].take(n))
+                SampleBlock(
+                    stream.name, first, t_ns - round(seconds * 1e9), self.signals[stream.name].take(end - first)
+                )
             )
         self.recorder.add(blocks)
+        self.unseen += blocks
+
+    def analyse(self) -> None:
+        """What the stages find in what came since the last time."""
+        blocks, self.unseen = self.unseen, []
         self.recorder.add(shown for shown in self.chains.push_all(blocks) if isinstance(shown, Analysis))
 
     def read(self, t_ns: int) -> None:
@@ -162,14 +176,24 @@ class Bag:
             self.recorder.add([Reading(OXIMETER.key, kind, unit, t_ns, value)])
 
     async def live(self, seconds: float) -> None:
-        """Feed in real time."""
-        ticks, began = round(seconds / TICK_S), time.monotonic()
-        for tick in range(ticks):
-            await asyncio.sleep(max(0.0, began + (tick + 1) * TICK_S - time.monotonic()))
+        """Feed in real time, as drivers do."""
+        loop, last_ns = asyncio.get_running_loop(), self.clock.now_ns()
+        for tick in range(round(seconds / READ_EVERY_S)):
+            await asyncio.sleep(until_read_s(loop.time()))
             now = self.clock.now_ns()
-            self.feed(now, TICK_S)
-            if tick % 4 == 3:
+            self.feed(now, (now - last_ns) / 1e9)
+            last_ns = now
+            if tick % STAGES_EVERY == STAGES_EVERY - 1:
+                self.analyse()
                 self.read(now)
+
+    def cutting(self, watched: bool = False):
+        """The recorder at work, at the agent's pace."""
+        return self.recorder.cut_every(
+            lambda: PACE.watched_s if watched else unlost_s(PACE.batch_s, self.recorder.commit_s),
+            just_after_read_s,
+            patient=lambda: not watched,
+        )
 
     def ip_bytes(self) -> tuple[int, int, int]:
         """Bytes up and down on this connection, headers included, and its segments."""
@@ -199,9 +223,9 @@ def _latencies_ms(hub: Path, since_us: int) -> np.ndarray:
 async def visit(world: World, folder: Path, seconds: float, *, sound: bool) -> dict:
     """A visit in real time that nobody watches."""
     bag = Bag(world, folder, sound=sound)
-    tasks = [asyncio.create_task(part) for part in (bag.uplink.run(), bag.recorder.cut_every(lambda: 1.0))]
+    tasks = [asyncio.create_task(part) for part in (bag.uplink.run(), bag.cutting())]
     bag.recorder.open_visit(Visit(os.urandom(16), "0042", bag.clock.now_ns()), resumed=False)
-    await bag.live(10.0)
+    await bag.live(SETTLING_S)
     up, down, segments = bag.ip_bytes()
     written, cpu, rows, since_us = (
         _written(),
@@ -235,13 +259,12 @@ async def drain(world: World, folder: Path, hours: float, mbit_s: float) -> dict
     bag.outbox.now(bag.outbox.box._db.execute, "PRAGMA synchronous = OFF")  # only to fill it faster
     bag.recorder.open_visit(Visit(os.urandom(16), "0042", 0), resumed=False)
     made = round(hours * 3600)
-    bag.chains = Chains()
-    bag.chains.push_all = lambda _blocks: []  # eight hours of stages would take minutes; beats are a tenth of the bytes
     for second in range(made):
         bag.clock.ahead_ns += 1_000_000_000
         now_ns = bag.clock.now_ns()
         bag.feed(now_ns, 1.0, sound=second < made / 16)
         bag.read(now_ns)
+        bag.unseen.clear()  # eight hours of stages would take minutes; beats are a twentieth of the bytes
         if second % 60 == 59:
             await bag.recorder.cut()
         else:
@@ -249,12 +272,9 @@ async def drain(world: World, folder: Path, hours: float, mbit_s: float) -> dict
     await bag.recorder.cut()
     bag.outbox.now(bag.outbox.box._db.execute, "PRAGMA synchronous = FULL")
     size = bag.outbox.now(bag.outbox.box.counts)
-    bag.chains = Chains(bag.streams)
     bag.port = await Proxy(world._broker_port, mbit_s * 125_000).start()
     since_us, began = bag.clock.now_ns() // 1000, time.monotonic()
-    tasks = [
-        asyncio.create_task(part) for part in (bag.uplink.run(), bag.recorder.cut_every(lambda: 0.25), bag.live(600))
-    ]
+    tasks = [asyncio.create_task(part) for part in (bag.uplink.run(), bag.cutting(watched=True), bag.live(600))]
     while not bag.delivery.receipted_rows or bag.delivery.unreceipted() > 20:
         await asyncio.sleep(0.1)
         if time.monotonic() - began > 300:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, suppress
 
 from agent.errors import HubError, StateError
@@ -14,7 +14,8 @@ from hub.receiver import Heard, Pending, Receiver
 
 log = logging.getLogger(__name__)
 
-RECEIPT_EVERY_S = 4.0  # below a bag's keepalive of 5 s: no ping is needed
+RECEIPT_EVERY_S = 3.8  # with the wait for a bag's next row below its keepalive of 5 s: no ping is needed
+NO_MORE_ROWS_S = 0.95  # a bag that sends nothing more is told what it sent last this much later
 RECEIPT_WATCHED_S = 0.25
 WATCH_AGAIN_S = 5.0  # a watch order is repeated: a bag forgets it when it stops coming
 COMMIT_AGAIN_S = 2.0
@@ -39,6 +40,7 @@ class Service:
         self._watched = watched
         self._arrived = asyncio.Event()
         self._committed = asyncio.Event()
+        self._told_s: dict[str, float] = {}
         self.connected = asyncio.Event()
 
     async def run(self) -> None:
@@ -82,15 +84,22 @@ class Service:
                     await asyncio.sleep(COMMIT_AGAIN_S)
                     continue
                 self._receiver.committed(pending)
+                # Behind a row, so that it goes with the broker's TCP acknowledgement of that row: a packet less.
+                self._receiver.prompt |= self._due({device for device, _, _ in pending.keys}, RECEIPT_EVERY_S)
                 if self._receiver.prompt:
                     self._committed.set()
                 for heard in pending.heard:
                     self._heard(heard)
 
+    def _due(self, devices: Iterable[str], pause_s: float) -> set[str]:
+        """Those who were told nothing for this long."""
+        now_s = asyncio.get_running_loop().time()
+        return {device for device in devices if now_s - self._told_s.get(device, 0.0) >= pause_s}
+
     async def _speak(self, link: Link) -> None:
         """Receipts, at a pace; the time; watch orders, repeated while a doctor looks."""
         loop = asyncio.get_running_loop()
-        last_s = watch_s = 0.0
+        looked_s = watch_s = 0.0
         number = 0
         orders: dict[str, Order] = {}
         while True:
@@ -110,7 +119,10 @@ class Service:
                         await link.publish(*command)
                         orders[device] = order
             watch_s = now_s if again else watch_s
-            everyone = now_s - last_s >= RECEIPT_EVERY_S
-            last_s = now_s if everyone else last_s
-            for receipt in self._receiver.receipts(None if everyone else watched | self._receiver.prompt):
+            due = watched | self._receiver.prompt
+            if now_s - looked_s >= NO_MORE_ROWS_S / 2:
+                looked_s = now_s
+                due |= self._due(self._receiver.waiting(), RECEIPT_EVERY_S + NO_MORE_ROWS_S)
+            self._told_s |= dict.fromkeys(due, now_s)
+            for receipt in self._receiver.receipts(due):
                 await link.publish(*receipt)

@@ -11,7 +11,20 @@ import pytest
 
 from agent.clock import Anchor, Source
 from agent.errors import StateError
-from agent.model import Instrument, InstrumentEvent, Kind, Media, Reading, SampleBlock, Signal, Stream, Unit, Visit
+from agent.model import (
+    Analysis,
+    Instrument,
+    InstrumentEvent,
+    Kind,
+    Media,
+    Rate,
+    Reading,
+    SampleBlock,
+    Signal,
+    Stream,
+    Unit,
+    Visit,
+)
 from agent.outbox import Outbox, OutboxThread
 from agent.recorder import EPOCH_NS, Recorder
 from agent.transport import seal, wire
@@ -19,6 +32,7 @@ from agent.transport.delivery import Delivery
 from agent.transport.epoch import open_header
 from agent.transport.files import cut_file
 from agent.transport.messages import (
+    AnalysisBody,
     AnchorBody,
     EpochReason,
     EpochReceipt,
@@ -228,10 +242,10 @@ class TestEpochs:
             due_s.append(when_s)
             return timeout_at(when_s)
 
-        async def slow():
+        async def slow(**how):
             began_s.append(asyncio.get_running_loop().time())
             await asyncio.sleep(0.02)
-            await usual()
+            await usual(**how)
 
         bag.recorder.cut = slow
         monkeypatch.setattr("agent.recorder.COMMIT_EVERY_S", 0.05)
@@ -246,6 +260,47 @@ class TestEpochs:
         asyncio.run(main())
         assert len(began_s) > 1
         assert all(due <= began + 0.05 for began, due in zip(began_s, due_s[1:], strict=False))
+
+    @pytest.mark.parametrize(("nobody_looks", "found"), [(True, 0), (False, 1)])
+    def test_findings_wait_while_nobody_looks_and_a_visits_end_takes_them_along(
+        self, bag, monkeypatch, nobody_looks, found
+    ):
+        monkeypatch.setattr("agent.recorder.COMMIT_EVERY_S", 0.01)
+
+        async def main():
+            bag.recorder.open_visit(bag.visit(), resumed=False)
+            task = asyncio.create_task(bag.recorder.cut_every(lambda: 0.01, patient=lambda: nobody_looks))
+            await asyncio.sleep(0.05)
+            bag.recorder.add([Analysis(bag.block(0, 1).stream, bag.clock.t_ns, rate=Rate(72.0))])
+            await asyncio.sleep(0.1)
+            assert sum(len(bodies(batch, AnalysisBody)) for batch in bag.batches()) == found
+            await bag.recorder.close_visit()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+        asyncio.run(main())
+        (batch,) = [batch for batch in bag.batches() if bodies(batch, AnalysisBody)]
+        assert batch.visit == bag.visit().id
+
+    def test_a_slow_disk_is_known_and_forgotten_slowly(self, bag, monkeypatch):
+        usual = bag.recorder._outbox.call
+
+        async def slow(*what):
+            await asyncio.sleep(0.1)
+            return await usual(*what)
+
+        async def main():
+            for call in (slow, usual):
+                monkeypatch.setattr(bag.recorder._outbox, "call", call)
+                await bag.recorder.mark()
+                yield bag.recorder.commit_s
+
+        async def both():
+            return [commit_s async for commit_s in main()]
+
+        after_slow, after_usual = asyncio.run(both())
+        assert after_slow >= 0.1
+        assert after_usual >= 0.9 * after_slow
 
 
 class TestTime:
@@ -512,7 +567,7 @@ class TestFailingDisk:
         assert bag.recorder.kept_visit()[0] == bag.visit(2)
 
     def test_memory_holds_so_much_and_then_the_oldest_waveforms_give_way(self, bag, monkeypatch):
-        monkeypatch.setattr("agent.recorder.MOST_WAITING_BYTES", 8000)
+        monkeypatch.setattr("agent.recorder.MOST_WAITING_BYTES", 6000)
 
         async def main():
             bag.recorder.open_visit(bag.visit(), resumed=False)
@@ -521,7 +576,7 @@ class TestFailingDisk:
                 for value in range(60):
                     bag.recorder.add([bag.block(100 * value, 100), bag.reading(value)])
                     await bag.recorder.cut()
-                assert sum(len(row.payload) for row in bag.recorder._uncommitted) < 8000 + 500
+                assert sum(len(row.payload) for row in bag.recorder._uncommitted) < 6000 + 500
             await bag.recorder.cut()
             await bag.recorder.cut()
 

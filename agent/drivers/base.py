@@ -20,7 +20,7 @@ NowNs = Callable[[], int]
 WallClock = Callable[[], datetime | None]
 
 SILENCE_S = 2.0
-READ_EVERY_S = 0.125
+READ_EVERY_S = 0.132  # seven of them, and then a commit, are just under a second
 AFTER_READ_S = 0.02  # by then what was read is decoded
 EARLY_S = 0.01  # a moment that is missed by less counts as met: timers are not exact
 OWN_STALL_S = 0.2  # an event loop later than this cannot tell whether the instrument was silent
@@ -44,6 +44,14 @@ def until_read_s(now_s: float) -> float:
 def just_after_read_s(at_s: float) -> float:
     """The loop's last time up to `at_s` at which what has come was just read: the moment to send it."""
     return (at_s - AFTER_READ_S + EARLY_S) // READ_EVERY_S * READ_EVERY_S + AFTER_READ_S
+
+
+def unlost_s(most_s: float, commit_s: float) -> float:
+    """From one moment to send to the next, so that a power cut takes no more than `most_s` of samples with it.
+
+    It takes what came since the last reading that was sent, until what was read after it is on the disk.
+    """
+    return max(most_s - AFTER_READ_S - 2 * EARLY_S - commit_s, READ_EVERY_S)
 
 
 def no_wall_clock() -> datetime | None:

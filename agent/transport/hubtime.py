@@ -9,13 +9,14 @@ from agent.clock import Anchor, Source
 from agent.transport.messages import TimeAnswer, TimeAsk
 
 FIRST_AGAIN_S = 1.0
-LONGEST_AGAIN_S = 600.0
+LONGEST_AGAIN_S = 300.0
+RARER = 8.0  # a question with its answer, anchor and receipt is 700 bytes
 LONGEST_WAY_NS = 10_000_000_000  # an answer that comes later is no answer
 GRAIN_US = 1_000  # a record's time is whole milliseconds
 
 
 class HubTime:
-    """One bag's questions: often at first, for a good answer soon, then every ten minutes, which shows the drift."""
+    """One bag's questions: often at first, for a good answer soon, then every five minutes, which shows the drift."""
 
     def __init__(self, *, floor_us: int) -> None:
         self._floor_us = floor_us
@@ -34,7 +35,7 @@ class HubTime:
         if now_ns < self._next_ns:
             return None
         self._next_ns = now_ns + round(self._again_s * 1e9)
-        self._again_s = min(2 * self._again_s, LONGEST_AGAIN_S)
+        self._again_s = min(RARER * self._again_s, LONGEST_AGAIN_S)
         self._asked_us = now_ns // 1000
         return TimeAsk(self._asked_us)
 

@@ -2,8 +2,9 @@
 
 A batch is one second (a quarter when a doctor watches) of one bag: its boot time, its visit, and records
 `[stream, seq, dt_ms, body]`. `stream` is a number that a birth record describes once per epoch; `seq` is the
-position in the stream (the first sample's index of a waveform block, a running number otherwise); `dt_ms` is the
-record's time less the batch's. Numbers are whole: scaled by what their names say.
+position in the stream (a sample's index of waveforms, gaps and what was found in them, a running number otherwise);
+`dt_ms` is the record's time less the batch's. Numbers are whole: scaled by what their names say. Where there may be
+no value, NoValue in its place says why.
 """
 
 from dataclasses import dataclass
@@ -76,34 +77,40 @@ class GapBody:
     reason: GapReason
 
 
+USUAL_UNIT = {
+    Kind.PRESSURE_SYSTOLIC: Unit.MMHG, Kind.PRESSURE_DIASTOLIC: Unit.MMHG, Kind.PRESSURE_MEAN: Unit.MMHG,
+    Kind.TEMPERATURE: Unit.DEGC, Kind.SPO2: Unit.PERCENT, Kind.PULSE_RATE: Unit.PER_MIN, Kind.HEART_RATE: Unit.PER_MIN,
+    Kind.RESPIRATION_RATE: Unit.PER_MIN, Kind.PERFUSION_INDEX: Unit.PERCENT, Kind.GLUCOSE: Unit.MG_PER_DL,
+    Kind.WEIGHT: Unit.KG,
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class ReadingBody:
-    """A one-shot value; the instrument is the record's stream."""
+    """A one-shot value; the instrument is the record's stream. What is as usual takes no byte."""
 
     kind: Kind
-    unit: Unit
-    value: int | None
-    exponent: int
-    quality: ReadingQuality
-    reason: NoValue | None
-    site: str | None
-    instrument_time: str | None
-    group: int
-    flags: tuple[str, ...]
+    value: int | NoValue
+    unit: Unit | None = None  # the kind's usual one
+    exponent: int = 0
+    quality: ReadingQuality = ReadingQuality.GOOD
+    site: str | None = None
+    instrument_time: str | None = None
+    group: int = 0
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class WireBeat:
-    """An R-peak: sample index, found late, confidence in per cent."""
+    """An R-peak: samples after the record's `seq`, what its confidence lacks of 100 %; -1 less that when found late."""
 
     index: int
-    late: bool
-    confidence_pct: int
+    doubt_pct: int
 
 
 @dataclass(frozen=True, slots=True)
 class WirePulse:
-    """A pulse: microseconds since the stream's first sample, perfusion index in hundredths of a per cent."""
+    """A pulse: microseconds since the sample `seq`, perfusion index in hundredths of a per cent."""
 
     time_us: int
     perfusion_index_cpct: int | None
@@ -111,57 +118,56 @@ class WirePulse:
 
 @dataclass(frozen=True, slots=True)
 class WireSound:
-    """A heart sound: 1 or 2, microseconds since the stream's first sample."""
+    """A heart sound: microseconds since the sample `seq`, 1 or 2."""
 
-    kind: int
     time_us: int
+    kind: int
 
 
 @dataclass(frozen=True, slots=True)
-class WireQuality:
-    """Quality of a stretch: first sample, per cent, cause."""
+class Lacks:
+    """What each quality of a run lacks of 100 %, a byte each, and why where that is known."""
 
-    start: int
-    value_pct: int
+    pct: bytes
     cause: Cause | None
 
 
 @dataclass(frozen=True, slots=True)
+class WireQuality:
+    """Quality of stretches in a run: the first one's first sample after `seq`, samples from one to the next."""
+
+    start: int
+    every: int
+    lacks: Lacks
+
+
+@dataclass(frozen=True, slots=True)
 class WireEvent:
-    """A stage's event: sample index and kind."""
+    """A stage's event: samples after `seq`, and kind."""
 
     index: int
     kind: Happening
 
 
 @dataclass(frozen=True, slots=True)
-class WireRate:
-    """A rate in tenths per minute, or null with the reason."""
-
-    bpm_tenths: int | None
-    reason: NoValue | None
-
-
-@dataclass(frozen=True, slots=True)
 class WireSpo2:
-    """Our own SpO2 in tenths of a per cent, or null with the reason; age of what it rests on."""
+    """Our own SpO2 in tenths of a per cent, microseconds since the sample `seq`; age of what it rests on."""
 
     time_us: int
-    pct_tenths: int | None
-    reason: NoValue | None
+    pct_tenths: int | NoValue
     age_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class AnalysisBody:
-    """What the stages found in a stream since the last such record."""
+    """What the stages found in a stream since the last such record; `rate` in tenths per minute."""
 
     beats: tuple[WireBeat, ...] | None = None
     pulses: tuple[WirePulse, ...] | None = None
     sounds: tuple[WireSound, ...] | None = None
     quality: tuple[WireQuality, ...] | None = None
     events: tuple[WireEvent, ...] | None = None
-    rate: WireRate | None = None
+    rate: int | NoValue | None = None
     spo2: WireSpo2 | None = None
 
 
@@ -259,11 +265,16 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One row of the outbox: `t_us` is CLOCK_BOOTTIME, `visit` 16 random bytes or none."""
+    """One row of the outbox: `t_ms` is CLOCK_BOOTTIME, `visit` 16 random bytes or none."""
 
-    t_us: int
+    t_ms: int
     visit: bytes | None
     records: tuple[Record, ...]
+
+    @property
+    def t_us(self) -> int:
+        """Its boot time in microseconds, as every other time has it."""
+        return 1000 * self.t_ms
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ A shape's `encode` gives plain CBOR items; its `decode` takes what a peer sent a
 that `encode` would not have given.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import Enum
 from typing import Any, Protocol
@@ -69,6 +69,23 @@ class Bytes:
         if not isinstance(item, bytes) or not self.low <= len(item) <= self.high:
             raise WireError(f"{item!r:.40} is no byte string of {self.low}..{self.high}")
         return item
+
+
+class Percents(Bytes):
+    """Whole per cents, 0 to 100, a byte each."""
+
+    def encode(self, value: bytes) -> object:
+        """The bytes themselves; ValueError when one is above 100."""
+        if max(value, default=0) > 100:
+            raise ValueError("more than 100 per cent")
+        return Bytes.encode(self, value)
+
+    def decode(self, item: object) -> bytes:
+        """The bytes; WireError when one is above 100."""
+        value = Bytes.decode(self, item)
+        if max(value, default=0) > 100:
+            raise WireError("more than 100 per cent")
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,23 +173,44 @@ class Choice:
 
 
 class ByValue:
-    """A member of an Enum whose values are themselves the standard's codes."""
+    """A member of an Enum whose values are themselves the standard's codes; whole numbers less `base`."""
 
-    def __init__(self, kind: type[Enum]) -> None:
+    def __init__(self, kind: type[Enum], base: int = 0) -> None:
         self.kind = kind
+        self._base = base
 
     def encode(self, value: Enum) -> object:
         """The member's value."""
-        return value.value
+        return value.value - self._base if self._base else value.value
 
     def decode(self, item: object) -> Any:
         """The member; WireError for an unknown value."""
-        if not isinstance(item, (int, str)) or isinstance(item, bool):
+        if not isinstance(item, int if self._base else (int, str)) or isinstance(item, bool):
             raise WireError(f"{item!r:.40} is no {self.kind.__name__}")
         try:
-            return self.kind(item)
+            return self.kind(item + self._base if isinstance(item, int) else item)
         except ValueError:
             raise WireError(f"{item!r:.40} is no {self.kind.__name__}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class OrWhy:
+    """A whole number, or in an array of its own the member that says why there is none."""
+
+    number: Int
+    why: Choice
+
+    def encode(self, value: int | Enum) -> object:
+        """The number, or the array."""
+        return [self.why.encode(value)] if isinstance(value, Enum) else self.number.encode(value)
+
+    def decode(self, item: object) -> Any:
+        """The number or the member; WireError for anything else."""
+        if not isinstance(item, list):
+            return self.number.decode(item)
+        if len(item) != 1:
+            raise WireError("no reason for no number")
+        return self.why.decode(item[0])
 
 
 class Row:
@@ -182,8 +220,9 @@ class Row:
         self.kind = kind
         self.tag = tag
         self._fields = list(zip((f.name for f in fields(kind)), shapes, strict=True))
+        self.width = len(shapes)
 
-    def encode(self, value: Any) -> object:
+    def encode(self, value: Any) -> list[Any]:
         """A CBOR array."""
         row = [shape.encode(getattr(value, name)) for name, shape in self._fields]
         return row if self.tag is None else [self.tag, *row]
@@ -194,6 +233,26 @@ class Row:
         if not isinstance(item, list) or len(item) != len(self._fields) + head or (head and item[0] != self.tag):
             raise WireError(f"no {self.kind.__name__}")
         return self.kind(*(shape.decode(i) for (_, shape), i in zip(self._fields, item[head:], strict=True)))
+
+
+class Short:
+    """A row of which all but the first field may be null, and which then is that field alone."""
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+
+    def encode(self, value: Any) -> object:
+        """The first field's item, or a CBOR array."""
+        first, *rest = self._row.encode(value)
+        return [first, *rest] if any(item is not None for item in rest) else first
+
+    def decode(self, item: object) -> Any:
+        """The dataclass; WireError for a row of nulls behind the first field, too."""
+        if not isinstance(item, list):
+            return self._row.decode([item] + [None] * (self._row.width - 1))
+        if all(inner is None for inner in item[1:]):
+            raise WireError("null where a field is left out")
+        return self._row.decode(item)
 
 
 class Table:
@@ -221,6 +280,75 @@ class Table:
             if inner is None:
                 raise WireError("null where a field is left out")
             values[name] = shape.decode(inner)
+        return self.kind(**values)
+
+
+class Steps:
+    """Rows one behind the other in one array; one field, at place `at`, counts from the row before, at first from 0."""
+
+    def __init__(self, row: Row, step: Int, *, at: int = 0, high: int = 4096) -> None:
+        self._row, self._step, self._at, self._high = row, step, at, high
+
+    def encode(self, value: tuple[Any, ...]) -> object:
+        """A CBOR array; ValueError when there are too many rows, or a step is too long."""
+        if len(value) > self._high:
+            raise ValueError(f"{len(value)} rows, at most {self._high}")
+        items, last = [], 0
+        for one in value:
+            row = self._row.encode(one)
+            row[self._at], last = self._step.encode(row[self._at] - last), row[self._at]
+            items += row
+        return items
+
+    def decode(self, item: object) -> tuple[Any, ...]:
+        """A tuple; WireError when it is no array, too long, or the last row is broken off."""
+        width = self._row.width
+        if not isinstance(item, list) or len(item) > self._high * width or len(item) % width:
+            raise WireError(f"no array of at most {self._high} rows")
+        rows, last = [], 0
+        for at in range(0, len(item), width):
+            row = item[at : at + width]
+            last = row[self._at] = last + self._step.decode(row[self._at])
+            rows.append(self._row.decode(row))
+        return tuple(rows)
+
+
+class Terse:
+    """A dataclass as a tagged array: fields without a default in order, then a map of those that are not as usual."""
+
+    def __init__(
+        self, kind: type[Any], shapes: Mapping[str, Shape], rarer: Mapping[str, tuple[int, Shape]], *, tag: int
+    ) -> None:
+        self.kind, self.tag, self._shapes, self._rarer = kind, tag, shapes, rarer
+        self._usual = {f.name: f.default for f in fields(kind) if f.name in rarer}
+        self._names = {key: name for name, (key, _) in rarer.items()}
+
+    def encode(self, value: Any) -> object:
+        """The array; without the map when all is as usual."""
+        rarer = {
+            key: shape.encode(getattr(value, name))
+            for name, (key, shape) in self._rarer.items()
+            if getattr(value, name) != self._usual[name]
+        }
+        row = [self.tag, *(shape.encode(getattr(value, name)) for name, shape in self._shapes.items())]
+        return [*row, rarer] if rarer else row
+
+    def decode(self, item: object) -> Any:
+        """The dataclass; WireError on an unknown, missing or wrong field, and on one that says what is usual."""
+        n = 1 + len(self._shapes)
+        if not isinstance(item, list) or len(item) not in {n, n + 1}:
+            raise WireError(f"no {self.kind.__name__}")
+        rarer = item[n] if len(item) > n else {}
+        if not isinstance(rarer, dict) or not rarer.keys() <= self._names.keys() or (len(item) > n and not rarer):
+            raise WireError(f"no {self.kind.__name__}")
+        values = {
+            name: shape.decode(inner) for (name, shape), inner in zip(self._shapes.items(), item[1:], strict=False)
+        }
+        for key, inner in rarer.items():
+            name = self._names[key]
+            values[name] = self._rarer[name][1].decode(inner)
+            if values[name] == self._usual[name]:
+                raise WireError("what is usual is left out")
         return self.kind(**values)
 
 
@@ -264,9 +392,10 @@ class Range:
 class OneOf:
     """Tagged rows: the array's first item says which dataclass it is."""
 
-    def __init__(self, *rows: Row | Tagged) -> None:
+    def __init__(self, *rows: Row | Tagged | Terse) -> None:
         self._by_tag = {row.tag: row for row in rows}
         self._by_kind = {row.kind: row for row in rows}
+        self.kinds = set(self._by_kind)
 
     def encode(self, value: Any) -> object:
         """The tagged array."""
@@ -279,16 +408,34 @@ class OneOf:
         return self._by_tag[item[0]].decode(item)
 
 
-class Either:
-    """A byte string or something else: waveforms stand bare, everything rarer is tagged."""
+class Bare:
+    """A dataclass of one field as that field alone."""
 
-    def __init__(self, wrap: Callable[[bytes], Any], kind: type[Any], raw: Bytes, other: Shape) -> None:
-        self._wrap, self._kind, self._raw, self._other = wrap, kind, raw, other
+    def __init__(self, kind: type[Any], shape: Shape) -> None:
+        self.kind, self._shape, self._name = kind, shape, fields(kind)[0].name
 
     def encode(self, value: Any) -> object:
-        """Bytes for the bare kind."""
-        return self._raw.encode(value.data) if isinstance(value, self._kind) else self._other.encode(value)
+        """The field's item."""
+        return self._shape.encode(getattr(value, self._name))
 
     def decode(self, item: object) -> Any:
-        """The bare kind for bytes."""
-        return self._wrap(self._raw.decode(item)) if isinstance(item, bytes) else self._other.decode(item)
+        """The dataclass around the field."""
+        return self.kind(self._shape.decode(item))
+
+
+class ByType:
+    """What is frequent is known by its CBOR type and stands bare; everything rarer is tagged."""
+
+    def __init__(self, frequent: Mapping[type, Bare | Table], rarer: OneOf) -> None:
+        self._frequent, self._rarer = frequent, rarer
+        self._by_kind: dict[type, Shape] = {shape.kind: shape for shape in frequent.values()}
+        self.kinds = {*self._by_kind, *rarer.kinds}
+
+    def encode(self, value: Any) -> object:
+        """The item of its kind."""
+        return self._by_kind.get(type(value), self._rarer).encode(value)
+
+    def decode(self, item: object) -> Any:
+        """The dataclass that the item's type, or its tag, names."""
+        shape: Shape = self._frequent.get(type(item), self._rarer)
+        return shape.decode(item)

@@ -13,6 +13,7 @@ import os
 import socket
 import ssl
 import struct
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
@@ -41,6 +42,7 @@ _silent.setLevel(logging.CRITICAL)  # the library's errors reach us as exception
 
 KEEPALIVE_S = 5
 TIMEOUT_S = 5.0
+PING_ANSWERED_S = 2.5  # with the keepalive: a black hole is seen within 10 s
 SILENCE_S = 30.0  # data outstanding and no receipt for so long: the connection is no use
 WATCH_EVERY_S = 1.0
 CLEAN_DISCONNECT_S = 1.0
@@ -48,6 +50,7 @@ MOST_QUEUED = 512  # messages that wait for us: more are a flood, and what is dr
 MOST_REFUSED = 1000  # on one connection: a broker that sends so much nonsense costs the loop its time
 MOST_PACKET_BYTES = 1 << 20
 _TCP_INFO_BYTES = 136
+_TCP_INFO_SENT = 44  # tcpi_last_data_sent, in ms
 _TCP_INFO_ACKED = 120  # tcpi_bytes_acked, then tcpi_bytes_received (linux/tcp.h)
 
 
@@ -100,12 +103,26 @@ class Link:
 
     def wire_bytes(self) -> tuple[int, int]:
         """Bytes (up, down) on this TCP connection so far, TLS and MQTT included, as the kernel counts them."""
+        acked, received = struct.unpack_from("=QQ", self._tcp_info(), _TCP_INFO_ACKED)
+        return int(acked), int(received)
+
+    def check_pings(self) -> None:
+        """Ping only when nothing came down for 5 s; HubError when that is not answered soon.
+
+        paho 2.2 notes only what it could not send at once, and would ping every 5 s of a visit: it is told what the
+        kernel sent. TCP's acknowledgements prove nothing: they may be a mobile network's, not the broker's.
+        """
+        (sent_ms,) = struct.unpack_from("=I", self._tcp_info(), _TCP_INFO_SENT)
+        mqtt, now_s = self._client._client, time.monotonic()  # noqa: SLF001 - see _tcp_info
+        mqtt._last_msg_out = max(mqtt._last_msg_out, now_s - sent_ms / 1000)  # noqa: SLF001
+        if mqtt._ping_t and now_s - mqtt._ping_t > PING_ANSWERED_S:  # noqa: SLF001
+            raise HubError(f"{self._where}: a ping without answer")
+
+    def _tcp_info(self) -> bytes:
         sock: Any = self._client._client.socket()  # noqa: SLF001 - aiomqtt offers no way to its socket
         if sock is None:
-            return 0, 0
-        info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
-        acked, received = struct.unpack_from("=QQ", info, _TCP_INFO_ACKED)
-        return int(acked), int(received)
+            return bytes(_TCP_INFO_BYTES)
+        return bytes(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES))
 
     def check_packet(self) -> None:
         """HubError while a packet is coming in that no message of ours can be."""
@@ -191,7 +208,7 @@ class Uplink:
         self._outbox = outbox
         self._hooks = hooks
         self._now_ns = now_ns
-        self._live: asyncio.Queue[OutRow | Epoch] = asyncio.Queue()
+        self._live: asyncio.Queue[OutRow | Epoch | None] = asyncio.Queue()
         self._preview: Preview | None = None
         self._preview_due = asyncio.Event()
         self._wake_backlog = asyncio.Event()
@@ -219,6 +236,11 @@ class Uplink:
         """A new epoch has begun: its header goes before any row of it, on the connection as it is."""
         if self.state.connected:
             self._live.put_nowait(epoch)
+
+    def leave(self) -> None:
+        """Say that nothing more comes, behind the rows that wait: the hub then receipts them at once."""
+        if self.state.connected:
+            self._live.put_nowait(None)
 
     def committed(self) -> None:
         """More may be on board than was sent."""
@@ -279,13 +301,15 @@ class Uplink:
                 self._count(link)
                 with suppress(Exception):  # a courtesy: the broker's will says the same a little later
                     async with asyncio.timeout(CLEAN_DISCONNECT_S):
-                        gone = self._presence(self._epoch(), online=False)
-                        await link.publish(self._state_topic, gone, qos=1, retain=True)
+                        await self._say_gone(link)
 
     async def _present(self, link: Link, epoch: Epoch) -> None:
         """Say under an epoch that we are here, its header first."""
         self._delivery.sent(epoch.id, 0, 0, self._now_s())
         await link.publish(self._state_topic, self._presence(epoch, online=True), qos=1, retain=True)
+
+    async def _say_gone(self, link: Link) -> None:
+        await link.publish(self._state_topic, self._presence(self._epoch(), online=False), qos=1, retain=True)
 
     def _presence(self, epoch: Epoch, *, online: bool) -> bytes:
         """Our state, behind the epoch's header: retained, so that a hub that comes later can open everything."""
@@ -307,6 +331,8 @@ class Uplink:
             item = await self._live.get()
             if isinstance(item, Epoch):
                 await self._present(link, item)
+            elif item is None:
+                await self._say_gone(link)
             else:
                 await self._send(link, topics.Up.LIVE, [item])
 
@@ -410,6 +436,7 @@ class Uplink:
         while True:
             await asyncio.sleep(WATCH_EVERY_S)
             self._count(link)
+            link.check_pings()
             link.check_packet()
             ask = self._time.due(self._now_ns()) if self._hub_here.is_set() else None
             if ask is not None:

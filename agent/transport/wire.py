@@ -34,6 +34,7 @@ from agent.transport.messages import (
     GapBody,
     GaveWayBody,
     InstrumentBirth,
+    Lacks,
     Message,
     Order,
     Preview,
@@ -54,28 +55,34 @@ from agent.transport.messages import (
     WireEvent,
     WirePulse,
     WireQuality,
-    WireRate,
     WireSound,
     WireSpo2,
 )
 from agent.transport.shapes import (
+    INT64,
     SINT,
     SINT32,
     UINT,
     UINT32,
+    Bare,
     Bool,
     Bytes,
+    ByType,
     ByValue,
     Choice,
-    Either,
     Int,
     ListOf,
     Maybe,
     OneOf,
+    OrWhy,
+    Percents,
     Range,
     Row,
+    Short,
+    Steps,
     Table,
     Tagged,
+    Terse,
     Text,
 )
 
@@ -88,6 +95,7 @@ PREVIEW_BYTES = 261_000
 FILE_PARTS = 256
 FILE_PART_BYTES = 65536
 BADGE = Bytes(6, 6)
+MDC_SCADA = 2 << 16  # the partition of IEEE 11073-10101 that every kind of reading stands in
 
 # --- their shapes: codes are places in these lists, so lists only ever grow at their end -----------------------
 
@@ -127,19 +135,22 @@ CHOICES = (
     _MEDIA,
 )  # fmt: skip
 
-_PCT = Int(0, 100)
 _SCALED = Row(Scaled, SINT, Int(-20, 20))
 _STAGE = Row(ChainStage, Text(32), Text(128), UINT32)
+_LACKS = Short(Row(Lacks, Percents(1, 4096), Maybe(_CAUSE)))
 _ANALYSIS = Table(
     AnalysisBody,
     {
-        "beats": (1, Maybe(ListOf(Row(WireBeat, UINT, Bool(), _PCT)))),
-        "pulses": (2, Maybe(ListOf(Row(WirePulse, SINT, Maybe(Int(0, 100_000)))))),
-        "sounds": (3, Maybe(ListOf(Row(WireSound, Int(1, 2), SINT)))),
-        "quality": (4, Maybe(ListOf(Row(WireQuality, UINT, _PCT, Maybe(_CAUSE))))),
-        "events": (5, Maybe(ListOf(Row(WireEvent, UINT, _HAPPENING)))),
-        "rate": (6, Maybe(Row(WireRate, Maybe(Int(0, 10_000)), Maybe(_NO_VALUE)))),
-        "spo2": (7, Maybe(Row(WireSpo2, SINT, Maybe(Int(0, 1000)), Maybe(_NO_VALUE), UINT32))),
+        "beats": (1, Maybe(Steps(Row(WireBeat, SINT32, Int(-101, 100)), SINT32))),
+        "pulses": (2, Maybe(Steps(Row(WirePulse, SINT32, Maybe(Int(0, 100_000))), SINT32))),
+        "sounds": (3, Maybe(Steps(Row(WireSound, SINT32, Int(1, 2)), SINT32))),
+        "quality": (
+            4,
+            Maybe(Steps(Row(WireQuality, SINT32, UINT32, Short(Row(Lacks, Percents(1, 4096), Maybe(_CAUSE)))), SINT32)),
+        ),
+        "events": (5, Maybe(Steps(Row(WireEvent, SINT32, _HAPPENING), SINT32))),
+        "rate": (6, Maybe(OrWhy(Int(0, 10_000), _NO_VALUE))),
+        "spo2": (7, Maybe(Row(WireSpo2, SINT32, OrWhy(Int(0, 1000), _NO_VALUE), UINT32))),
     },
 )
 _STREAM_BIRTH = Table(
@@ -161,22 +172,29 @@ _INSTRUMENT_BIRTH = Table(
     InstrumentBirth,
     {"key": (1, Text()), "model": (2, Text()), "serial": (3, Maybe(Text())), "firmware": (4, Maybe(Text()))},
 )
-_READING = Row(
-    ReadingBody, ByValue(Kind), ByValue(Unit), Maybe(SINT), Int(-20, 20), _QUALITY, Maybe(_NO_VALUE), Maybe(Text()),
-    Maybe(Text(32)), UINT32, ListOf(Text(32), 16), tag=3,
-)  # fmt: skip
+_READING = Terse(
+    ReadingBody,
+    {"kind": ByValue(Kind, MDC_SCADA), "value": OrWhy(SINT, _NO_VALUE)},
+    {
+        "unit": (1, ByValue(Unit)),
+        "exponent": (2, Int(-20, 20)),
+        "quality": (3, _QUALITY),
+        "site": (4, Text()),
+        "instrument_time": (5, Text(32)),
+        "group": (6, UINT32),
+        "flags": (7, ListOf(Text(32), 16)),
+    },
+    tag=3,
+)
 
 
-_BODY = Either(
-    Waveform,
-    Waveform,
-    Bytes(1, MAX_BYTES),
+_BODY = ByType(
+    {bytes: Bare(Waveform, Bytes(1, MAX_BYTES)), dict: _ANALYSIS},
     OneOf(
         Tagged(0, _STREAM_BIRTH),
         Tagged(1, _INSTRUMENT_BIRTH),
         Row(GapBody, Int(1, 2**40), _GAP_REASON, tag=2),
         _READING,
-        Tagged(4, _ANALYSIS),
         Row(EventBody, Maybe(_STATE), Text(32), Text(128), tag=5),
         Row(VisitBody, _VISIT_STEP, Text(4), Maybe(BADGE), tag=6),
         Row(AnchorBody, SINT, UINT, _SOURCE, tag=7),
@@ -194,6 +212,7 @@ _BODY = Either(
     ),
 )
 _RECORD = Row(Record, UINT32, UINT, SINT32, _BODY)
+_RECORDS = Steps(_RECORD, Int(1 - 2**32, 2**32 - 1), at=2)
 
 
 _HEADER = Table(
@@ -215,7 +234,7 @@ _HEADER = Table(
     },
 )
 _MESSAGE = OneOf(
-    Row(Batch, UINT, Maybe(VISIT), ListOf(_RECORD), tag=1),
+    Row(Batch, Int(0, (INT64 - 1) // 1000), Maybe(VISIT), _RECORDS, tag=1),
     Row(Receipt, ListOf(Row(EpochReceipt, EPOCH, Int(-1, 2**32 - 1), ListOf(Range(), 256)), 256), tag=2),
     Row(Command, UINT, _ORDER, tag=3),
     Row(State, Bool(), UINT, Text(), tag=4),

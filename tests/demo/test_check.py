@@ -99,7 +99,7 @@ def test_a_sample_that_changed_is_found(run):
     records[at] = type(records[at])(
         records[at].stream, records[at].seq, records[at].dt_ms, Waveform(waveform.encode(samples))
     )
-    spoilt = wire.encode(type(batch)(batch.t_us, batch.visit, tuple(records)))
+    spoilt = wire.encode(type(batch)(batch.t_ms, batch.visit, tuple(records)))
     db.execute("UPDATE rows SET plaintext = ? WHERE seq = ?", (spoilt, seq))
     verdict, _ = check(log, database)
     assert verdict.changed > 0
@@ -133,7 +133,7 @@ def test_a_reading_that_is_missing_is_lost(run):
             spoilt += 1
             db.execute(
                 "UPDATE rows SET plaintext = ? WHERE seq = ?",
-                (wire.encode(type(batch)(batch.t_us, batch.visit, kept)), seq),
+                (wire.encode(type(batch)(batch.t_ms, batch.visit, kept)), seq),
             )
     assert spoilt > 0, "the run had no blood pressure to lose"
     verdict, _ = check(log, database)

@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.drivers.base import AFTER_READ_S, EARLY_S, READ_EVERY_S, just_after_read_s, until_read_s
+from agent.drivers.base import AFTER_READ_S, EARLY_S, READ_EVERY_S, just_after_read_s, unlost_s, until_read_s
 
 
-@pytest.mark.parametrize(("now_s", "left_s"), [(0.0, 0.125), (10.0, 0.125), (10.1, 0.025), (10.0625, 0.0625)])
-def test_the_next_common_moment(now_s, left_s):
-    assert until_read_s(now_s) == pytest.approx(left_s)
+@pytest.mark.parametrize(("passed", "left"), [(0.0, 1.0), (80, 1.0), (80.8, 0.2), (80.5, 0.5)])
+def test_the_next_common_moment(passed, left):
+    assert until_read_s(passed * READ_EVERY_S) == pytest.approx(left * READ_EVERY_S)
 
 
 def test_a_timer_that_is_a_little_early_does_not_wake_twice():
-    assert until_read_s(10.125 - 1e-6) == pytest.approx(0.125, abs=1e-5)
+    assert until_read_s(81 * READ_EVERY_S - 1e-6) == pytest.approx(READ_EVERY_S, abs=1e-5)
 
 
 @given(st.floats(0, 1e7))
@@ -31,6 +31,21 @@ def test_what_was_read_is_sent_just_after(at_s):
 
 
 @pytest.mark.parametrize("early_s", [-0.001, 0.0, 0.001])
-def test_a_second_later_is_a_second_later_whether_the_timer_is_early_or_late(early_s):
+def test_as_many_readings_later_whether_the_timer_is_early_or_late(early_s):
     moment_s = just_after_read_s(1234.5)
-    assert just_after_read_s(moment_s + early_s + 1) == pytest.approx(moment_s + 1)
+    later_s = moment_s + 7 * READ_EVERY_S
+    assert just_after_read_s(later_s + early_s) == pytest.approx(later_s)
+
+
+@given(st.floats(1, 1e6), st.floats(0.04, 0.8), st.floats(0.0, 0.01))
+def test_what_a_power_cut_takes(at_s, commit_s, late_s):
+    """From the reading before a moment to send, to the end of the commit that follows the next such moment."""
+    began_s = just_after_read_s(at_s) + late_s
+    next_s = just_after_read_s(began_s + unlost_s(1.0, commit_s))
+    read_s = began_s - late_s - AFTER_READ_S
+    assert next_s + commit_s - read_s <= 1.0 + 1e-6
+    assert next_s + commit_s - read_s >= 1.0 - READ_EVERY_S - 3 * EARLY_S
+
+
+def test_a_disk_that_is_slower_than_all_that_still_gets_rows():
+    assert unlost_s(1.0, 3.0) == READ_EVERY_S

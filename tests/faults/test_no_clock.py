@@ -91,6 +91,9 @@ class World:
     def wire_bytes(self):
         return 0, 0
 
+    def check_pings(self):
+        pass
+
     def check_packet(self):
         pass
 

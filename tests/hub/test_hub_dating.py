@@ -68,7 +68,7 @@ def test_an_anchor_that_contradicts_the_nearest_changes_nothing():
 
 def test_anchors_are_stored_with_the_rows_once(tmp_path):
     store = Store(tmp_path / "hub.sqlite")
-    batch = Batch(10_000_000, None, (Record(0, 0, -500, AnchorBody(UTC_US, 9, Source.NTP)),))
+    batch = Batch(10_000, None, (Record(0, 0, -500, AnchorBody(UTC_US, 9, Source.NTP)),))
     for _ in range(2):
         store.commit(batches=[("sac-04", bytes(16), batch)])
     assert store.dating("sac-04", bytes(16)).utc(9_500_000).utc_us == UTC_US

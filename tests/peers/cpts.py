@@ -40,6 +40,7 @@ from agent.transport.messages import (
     GapBody,
     GaveWayBody,
     InstrumentBirth,
+    Lacks,
     Order,
     Preview,
     PreviousEpoch,
@@ -59,7 +60,6 @@ from agent.transport.messages import (
     WireEvent,
     WirePulse,
     WireQuality,
-    WireRate,
     WireSound,
     WireSpo2,
 )
@@ -147,8 +147,8 @@ class Bags:
         return Epoch(identity(self.name), **{**settings, **changed})
 
 
-def batch(t_us: int = 1, visit: bytes | None = None, *records: Record) -> Batch:
-    return Batch(t_us, visit, records or (Record(0, 0, 0, VisitBody(VisitStep.OPEN, "0042")),))
+def batch(t_ms: int = 1, visit: bytes | None = None, *records: Record) -> Batch:
+    return Batch(t_ms, visit, records or (Record(0, 0, 0, VisitBody(VisitStep.OPEN, "0042")),))
 
 
 BODIES = {
@@ -161,19 +161,19 @@ BODIES = {
     "instrument birth": InstrumentBirth("berry-bm1000", "BM1000", "1234", "é2"),
     "instrument birth, least": InstrumentBirth("k", ""),
     "gap": GapBody(125, GapReason.LINK),
-    "reading": ReadingBody(
-        Kind.PRESSURE_SYSTOLIC, Unit.MMHG, 128, 0, ReadingQuality.GOOD, None, "arm", "2026-11-21T20:00:00", 7,
+    "reading": ReadingBody(Kind.SPO2, 97),
+    "reading, all of it": ReadingBody(
+        Kind.PRESSURE_SYSTOLIC, 128, Unit.KG, -1, ReadingQuality.QUESTIONABLE, "arm", "2026-11-21T20:00:00", 7,
         ("irregular pulse",),
     ),
-    "reading, none": ReadingBody(
-        Kind.SPO2, Unit.PERCENT, None, 0, ReadingQuality.NONE, NoValue.PROBE_OFF, None, None, 0, (),
-    ),
+    "reading, none": ReadingBody(Kind.SPO2, NoValue.PROBE_OFF, quality=ReadingQuality.NONE),
     "analysis": AnalysisBody(
-        beats=(WireBeat(17, False, 99), WireBeat(140, True, 40)), pulses=(WirePulse(-5, None), WirePulse(9, 250)),
-        sounds=(WireSound(1, 0), WireSound(2, 300_000)), quality=(WireQuality(0, 3, Cause.NOISE),),
-        events=(WireEvent(4, Happening.LEAD_OFF),), rate=WireRate(723, None), spo2=WireSpo2(1, 975, None, 400),
+        beats=(WireBeat(17, 1), WireBeat(140, -61)), pulses=(WirePulse(-5, None), WirePulse(9, 250)),
+        sounds=(WireSound(0, 1), WireSound(300_000, 2)),
+        quality=(WireQuality(0, 0, Lacks(b"\x61", Cause.NOISE)), WireQuality(125, 125, Lacks(b"\2\0", None))),
+        events=(WireEvent(4, Happening.LEAD_OFF),), rate=723, spo2=WireSpo2(1, 975, 400),
     ),
-    "analysis, none": AnalysisBody(rate=WireRate(None, NoValue.NO_BEATS), spo2=WireSpo2(0, None, NoValue.MOTION, 0)),
+    "analysis, none": AnalysisBody(rate=NoValue.NO_BEATS, spo2=WireSpo2(0, NoValue.MOTION, 0)),
     "event": EventBody(InstrumentState.FAILED, "failed", "silent"),
     "event, least": EventBody(None, "", ""),
     "visit": VisitBody(VisitStep.OPEN, "0042", b"nurse1"),
@@ -192,6 +192,15 @@ HEADER = EpochHeader(
 MESSAGES = {
     **{f"batch: {name}": Batch(2**40, bytes(16), (Record(3, 2**33, -1000, body),)) for name, body in BODIES.items()},
     "batch: outside a visit": Batch(0, None, ()),
+    "batch: several records": Batch(
+        5,
+        None,
+        (
+            Record(1, 0, -999, BODIES["waveform"]),
+            Record(2, 0, -1003, BODIES["waveform"]),
+            Record(2, 0, 1, BODIES["gap"]),
+        ),
+    ),
     "receipt": Receipt((EpochReceipt(b"epoch1", -1, ()), EpochReceipt(b"epoch2", 7, ((9, 9), (11, 2**32 - 1))))),
     "receipt: none": Receipt(()),
     "command": Command(3, Order.WATCH),

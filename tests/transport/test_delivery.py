@@ -156,7 +156,7 @@ class TestWhatWasLostOnTheWay:
         delivery = on_board(4)
         delivery.sent(A, 0, 1, 0.0)
         delivery.sent(A, 2, 3, 5.0)
-        assert delivery.resend(11.0)
+        assert delivery.resend(RESEND_AFTER_S + 1)
         assert send_all(delivery, 11.0) == [(A, 0, 1)]
 
     def test_patience_with_rows_nobody_takes_doubles(self):

@@ -58,10 +58,10 @@ def test_what_cannot_be_true():
     assert exchange(10, 10, 10, HubTime(floor_us=UTC_US + 3600 * 10**6)) is None, "a hub in the past"
 
 
-def test_it_asks_often_at_first_then_every_ten_minutes():
+def test_it_asks_often_at_first_then_every_five_minutes():
     time = HubTime(floor_us=0)
     asked_s = [second for second in range(4000) if time.due(BOOT_NS + second * 10**9)]
-    assert asked_s[:6] == [0, 1, 3, 7, 15, 31]
-    assert {b - a for a, b in pairwise(asked_s[11:])} == {LONGEST_AGAIN_S}
+    assert asked_s[:6] == [0, 1, 9, 73, 373, 673]
+    assert {b - a for a, b in pairwise(asked_s[4:])} == {LONGEST_AGAIN_S}
     time.connected()
     assert time.due(BOOT_NS) is not None

@@ -40,15 +40,18 @@ from agent.model import (
 )
 from agent.transport import wire
 from agent.transport.messages import (
+    AnalysisBody,
     AnchorBody,
     Batch,
     CustodyBody,
     InstrumentBirth,
+    Lacks,
     Record,
     StreamBirth,
     VisitBody,
     VisitStep,
     Waveform,
+    WireQuality,
 )
 from agent.transport.records import BLOCK_SAMPLES, Born, RecordReader, RecordWriter
 
@@ -87,6 +90,11 @@ ITEMS = [
         Spo2(3.0, 97.5, None, 0.5),
     ),
     FilePart("healthypi-4", NOW, Media.JPEG, bytes(range(32)), 1, 3, b"data"),
+    Reading("healthypi-4", Kind.WEIGHT, Unit.PER_MIN, NOW, -5),  # not its usual unit
+    Analysis(
+        ECG.name, NOW, (Beat(10**9 + 5, (10**9 + 5) / 125.0, True, 0.0), Beat(10**9, 8e6)),
+        quality=(Quality(10**9, 1.0),),
+    ),
     Analysis(ECG.name, NOW, rate=Rate(None, NoValue.STARTING), spo2=Spo2(0.0, None, NoValue.MOTION)),
 ]  # fmt: skip
 
@@ -149,6 +157,76 @@ def test_times_are_kept_to_the_millisecond_and_records_are_in_their_order():
     assert [(g.index, g.t_ns) for g in through(made) if isinstance(g, Gap)] == [
         (1, NOW - 900_000_000), (9, NOW - 3_000_000),
     ]  # fmt: skip
+
+
+@given(
+    st.lists(st.integers(0, 10**8), min_size=1, max_size=5, unique=True).map(sorted),
+    st.lists(st.integers(-(10**6), 10**15), max_size=3),
+)
+def test_what_was_found_is_read_as_it_was_wherever_in_the_stream(indices, times_us):
+    times_us = sorted({max(-(10**6), round(indices[0] * 8000 + t % 10**8 - 10**6)) for t in times_us})
+    found = Analysis(
+        ECG.name, NOW, tuple(Beat(i, i / 125.0) for i in indices), tuple(Pulse(t / 1e6, None) for t in times_us),
+        tuple(HeartSound("S2", t / 1e6) for t in times_us), events=(StageEvent(indices[-1], indices[-1] / 125.0,
+                                                                              Happening.LEAD_ON),),
+    )  # fmt: skip
+    made = writer()
+    made.add(found)
+    assert through(made)[-1] == found
+
+
+@given(st.lists(st.tuples(st.integers(1, 300), st.integers(0, 100), st.sampled_from([None, Cause.NOISE])), max_size=20))
+def test_qualities_are_as_they_were_however_even_they_come(steps):
+    starts = np.cumsum([0, *(step for step, _, _ in steps)])[1:].tolist()
+    found = tuple(Quality(start, pct / 100, why) for start, (_, pct, why) in zip(starts, steps, strict=True))
+    made = writer()
+    made.add(Analysis(ECG.name, NOW, quality=found, rate=Rate(60.0)))
+    assert through(made)[-1].quality == found
+
+
+def test_even_qualities_take_a_byte_each():
+    made = writer()
+    made.add(Analysis(ECG.name, NOW, quality=tuple(Quality(9000 + 50 * i, 0.98) for i in range(8))))
+    (batch,) = made.cut(NOW, None)
+    assert batch.records[-1].seq == 9000
+    assert batch.records[-1].body.quality == (WireQuality(0, 50, Lacks(bytes([2] * 8), None)),)
+
+
+class TestPatience:
+    def found(self, made, t_s, **what):
+        made.add(Analysis(ECG.name, NOW + round(t_s * 1e9), **what))
+
+    def cut(self, made):
+        """The analyses of a patient cut."""
+        made_batches = made.cut(NOW, None, patient=True)
+        return [r.body for batch in made_batches for r in batch.records if isinstance(r.body, AnalysisBody)]
+
+    def test_four_seconds_of_findings_travel_together_and_of_rates_the_newest(self):
+        made = writer()
+        for second in range(3):
+            self.found(made, second, beats=(Beat(125 * second, second),), rate=Rate(60.0 + second))
+            assert self.cut(made) == []
+        self.found(made, 3, beats=(Beat(375, 3.0),), rate=Rate(63.0))
+        (body,) = self.cut(made)
+        assert [beat.index for beat in body.beats] == [0, 125, 250, 375]
+        assert body.rate == 630
+        assert self.cut(made) == []
+
+    @pytest.mark.parametrize(
+        "urgent", [{"events": (StageEvent(9, 0.072, Happening.LEAD_OFF),)}, {"spo2": Spo2(1.0, 97.0)}]
+    )
+    def test_what_is_for_now_waits_for_nothing(self, urgent):
+        made = writer()
+        self.found(made, 0, beats=(Beat(0, 0.0),))
+        self.found(made, 1, **urgent)
+        (body,) = self.cut(made)
+        assert len(body.beats) == 1
+
+    def test_a_usual_cut_takes_all(self):
+        made = writer()
+        self.found(made, 0, rate=Rate(60.0))
+        assert self.cut(made) == []
+        assert AnalysisBody(rate=600) in [r.body for batch in made.cut(NOW, None) for r in batch.records]
 
 
 def test_nothing_taken_is_no_batch():
@@ -283,5 +361,5 @@ class TestReader:
             RecordReader().read(replace(batch, records=(*births, record)))
 
     def test_an_anchor_s_time_is_the_record_s(self):
-        (anchor,) = RecordReader().read(Batch(5_000_000, None, (Record(0, 0, -250, AnchorBody(1, 2, Source.RTC)),)))
+        (anchor,) = RecordReader().read(Batch(5_000, None, (Record(0, 0, -250, AnchorBody(1, 2, Source.RTC)),)))
         assert anchor == Anchor(4_750_000_000, 1, 2, Source.RTC)

@@ -9,19 +9,25 @@ from agent.errors import WireError
 from agent.transport.shapes import (
     SINT32,
     UINT8,
+    Bare,
     Bool,
     Bytes,
+    ByType,
     ByValue,
     Choice,
-    Either,
     Int,
     ListOf,
     Maybe,
     OneOf,
+    OrWhy,
+    Percents,
     Range,
     Row,
+    Short,
+    Steps,
     Table,
     Tagged,
+    Terse,
     Text,
 )
 
@@ -47,10 +53,20 @@ class Raw:
     data: bytes
 
 
+@dataclass(frozen=True)
+class Flagged:
+    value: int | Colour
+    flag: int = 7
+
+
 ROW = Row(Pair, UINT8, Maybe(UINT8))
 TAGGED_ROW = Row(Pair, UINT8, Maybe(UINT8), tag=4)
 TABLE = Table(Pair, {"left": (1, UINT8), "right": (2, Maybe(UINT8))})
-EITHER = Either(Raw, Raw, Bytes(1, 4), OneOf(TAGGED_ROW))
+SHORT = Short(Row(Pair, UINT8, Maybe(UINT8)))
+FLAGGED = Table(Flagged, {"value": (1, UINT8), "flag": (2, Maybe(UINT8))})
+BY_TYPE = ByType({bytes: Bare(Raw, Bytes(1, 4)), dict: FLAGGED}, OneOf(TAGGED_ROW))
+STEPS = Steps(ROW, SINT32, high=3)
+TERSE = Terse(Flagged, {"value": OrWhy(UINT8, Choice(Colour.RED))}, {"flag": (1, UINT8)}, tag=3)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +81,13 @@ EITHER = Either(Raw, Raw, Bytes(1, 4), OneOf(TAGGED_ROW))
         (ROW, Pair(1, None), [1, None]), (TAGGED_ROW, Pair(1, 2), [4, 1, 2]),
         (TABLE, Pair(1, None), {1: 1}), (TABLE, Pair(1, 2), {1: 1, 2: 2}),
         (Tagged(9, TABLE), Pair(3, 4), [9, {1: 3, 2: 4}]),
-        (EITHER, Raw(b"x"), b"x"), (EITHER, Pair(1, 2), [4, 1, 2]),
+        (BY_TYPE, Raw(b"x"), b"x"), (BY_TYPE, Pair(1, 2), [4, 1, 2]), (BY_TYPE, Flagged(3), {1: 3, 2: 7}),
+        (ByValue(Code, 150000), Code.ONE, 21),
+        (OrWhy(UINT8, Choice(Colour.RED, Colour.BLUE)), 9, 9),
+        (OrWhy(UINT8, Choice(Colour.RED, Colour.BLUE)), Colour.BLUE, [1]),
+        (STEPS, (), []), (STEPS, (Pair(5, None), Pair(5, 1), Pair(3, None)), [5, None, 0, 1, -2, None]),
+        (Percents(1, 3), b"\0\x64", b"\0\x64"), (SHORT, Pair(1, None), 1), (SHORT, Pair(1, 2), [1, 2]),
+        (TERSE, Flagged(5), [3, 5]), (TERSE, Flagged(Colour.RED, 8), [3, [0], {1: 8}]),
     ],
 )  # fmt: skip
 def test_there_and_back(shape, value, item):
@@ -87,7 +109,16 @@ def test_there_and_back(shape, value, item):
         (ROW, [1]), (ROW, [1, 2, 3]), (ROW, {1: 1}), (ROW, [None, 1]), (TAGGED_ROW, [5, 1, 2]), (TAGGED_ROW, [1, 2]),
         (TABLE, {}), (TABLE, {2: 1}), (TABLE, {1: 1, 3: 3}), (TABLE, {1: 1, 2: None}), (TABLE, [1]), (TABLE, {1: 256}),
         (Tagged(9, TABLE), [9]), (Tagged(9, TABLE), [9, {1: 1}, 0]), (Tagged(9, TABLE), {1: 1}),
-        (EITHER, b""), (EITHER, b"12345"), (EITHER, []), (EITHER, [5]), (EITHER, [True, 1, 2]), (EITHER, None),
+        (BY_TYPE, b""), (BY_TYPE, b"12345"), (BY_TYPE, []), (BY_TYPE, [5]), (BY_TYPE, [True, 1, 2]), (BY_TYPE, None),
+        (BY_TYPE, {}), (BY_TYPE, {1: 256}), (ByValue(Code, 150000), 150021), (ByValue(Code, 150000), "x"),
+        (OrWhy(UINT8, Choice(Colour.RED)), [1]), (OrWhy(UINT8, Choice(Colour.RED)), []),
+        (OrWhy(UINT8, Choice(Colour.RED)), [0, 0]), (OrWhy(UINT8, Choice(Colour.RED)), None),
+        (STEPS, [5]), (STEPS, [5, None, 0]), (STEPS, [1, None] * 4), (STEPS, [200, None, 100, None]), (STEPS, None),
+        (STEPS, [-1, None]), (STEPS, ["1", None]), (STEPS, [[1, None]]),
+        (Percents(1, 3), b""), (Percents(1, 3), b"\x65"), (Percents(1, 3), [0]),
+        (SHORT, [1]), (SHORT, [1, None]), (SHORT, []), (SHORT, None), (SHORT, [1, 2, 3]), (SHORT, 256),
+        (TERSE, [3]), (TERSE, [3, 5, {}]), (TERSE, [3, 5, {1: 7}]), (TERSE, [3, 5, {2: 8}]),
+        (TERSE, [3, 5, {1: 8}, 0]), (TERSE, [3, 5, None]), (TERSE, [3, 256]), (TERSE, {1: 3}),
     ],
 )  # fmt: skip
 def test_refused(shape, item):
@@ -99,7 +130,8 @@ def test_refused(shape, item):
     ("shape", "value"),
     [
         (Int(-2, 3), 4), (Bytes(1, 2), b""), (Bytes(1, 2), b"abc"), (ListOf(UINT8, 2), (1, 2, 3)), (Range(), (4, 3)),
-        (Range(), (0, 2**32)), (ROW, Pair(256, None)),
+        (Range(), (0, 2**32)), (ROW, Pair(256, None)), (Percents(1, 3), b"\x65"), (STEPS, (Pair(1, None),) * 4),
+        (Steps(ROW, Int(0, 5)), (Pair(6, None),)),
     ],
 )  # fmt: skip
 def test_what_the_wire_cannot_carry_is_our_own_fault(shape, value):

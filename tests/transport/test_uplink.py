@@ -49,6 +49,9 @@ class FakeLink:
     def wire_bytes(self):
         return sum(len(p[1]) for p in self.published), 0
 
+    def check_pings(self):
+        pass
+
     def check_packet(self):
         pass
 
@@ -163,6 +166,19 @@ class TestConnecting:
                 )
             assert peer.wills[0].topic == f"besace/v1/{BAG}/up/state"
             assert peer.link.subscribed == [f"besace/v1/{BAG}/down/#"]
+
+        with_peer(tmp_path, test)
+
+    def test_who_leaves_says_so_behind_the_last_row(self, tmp_path):
+        async def test(peer):
+            row = await peer.row()
+            peer.uplink.leave()
+            await peer.settle()
+            (sent, payload, _, _), (name, gone, qos, retain) = peer.link.published[-2:]
+            assert (sent, payload) == (topics.Up.LIVE, row.payload)
+            assert (name, qos, retain) == (topics.Up.STATE, 1, True)
+            header, sealed = sequence.split(gone)
+            assert not wire.decode(peer.hub.admit(BAG, header).up.open(sealed)[1]).online
 
         with_peer(tmp_path, test)
 
