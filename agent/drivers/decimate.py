@@ -114,11 +114,11 @@ class Decimator:
         self._by = ratio(fs_hz)
         self.reset()
 
-    def push(self, index: int, *samples: Sound) -> tuple[int, Samples]:
-        """Take pieces of samples from source index `index` on; after a jump of the index the window fills anew."""
+    def push(self, index: int, samples: Sound) -> tuple[int, Samples]:
+        """Take samples from source index `index` on; after a jump of the index the window fills anew."""
         if index != self._index + len(self._kept):
             self._kept, self._index = np.empty(0, np.int16), index
-        joined: NDArray[Any] = np.concatenate((self._kept, *samples))
+        joined: NDArray[Any] = np.concatenate((self._kept, samples))
         first, out = decimate(joined, self._index, self._by)
         following = (first + len(out)) * self._by.down // self._by.up - self._by.centre  # where the next window begins
         used = min(max(following - self._index, 0), len(joined))

@@ -8,7 +8,6 @@ Two channels: "sound" is a local process at 16 kHz that counts its samples, so t
 import struct
 
 import numpy as np
-from numpy.typing import NDArray
 
 from agent.drivers.base import DecoderCounters, Item
 from agent.drivers.decimate import OUT_HZ, Decimator
@@ -35,6 +34,7 @@ class StethoscopeDecoder:
             counted=True,
             source=SOUND_CARD,
         )
+        self._channel = COUNTED
         self._fs_hz = COUNTED_FS_HZ
         self._decimator = Decimator()
         self._buffer = b""
@@ -60,13 +60,14 @@ class StethoscopeDecoder:
 
     def feed(self, channel: str, data: bytes, t_ns: int) -> list[Item]:
         """Take bytes from the socket or frames made of a card's samples."""
-        self._come_from(channel)
+        if channel != self._channel:
+            self._come_from(channel)
         if self.lost_sync:
             self.counters.skipped_bytes += len(data)
             return []
         data = self._buffer + data
         items: list[Item] = []
-        run: list[NDArray[np.int16]] = []  # frames that follow each other are taken as one: cheaper
+        run: list[bytes] = []  # frames that follow each other are taken as one: cheaper
         start = following = -1
         at, end = 0, len(data)
         while end - at >= HEADER.size:
@@ -74,7 +75,7 @@ class StethoscopeDecoder:
             size = HEADER.size + 2 * n
             if n > MOST or end - at < size:
                 break
-            samples = np.frombuffer(data, INT16, n, at + HEADER.size)
+            samples = data[at + HEADER.size : at + size]
             at += size
             if index == following:
                 run.append(samples)
@@ -90,16 +91,18 @@ class StethoscopeDecoder:
 
     def _come_from(self, channel: str) -> None:
         """A card's rate is known when it was opened."""
+        self._channel = channel
         fs_hz = int(channel.removeprefix(CARD)) if channel.startswith(CARD) else COUNTED_FS_HZ
         self._track.counted = channel == COUNTED
         if fs_hz != self._fs_hz:
             self._fs_hz, self._decimator = fs_hz, Decimator(fs_hz)
 
-    def take(self, index: int, pieces: list[NDArray[np.int16]], t_ns: int) -> list[Item]:
-        """Take samples whose first has the source's index `index`, arrived at `t_ns`."""
-        if not pieces:
+    def take(self, index: int, frames: list[bytes], t_ns: int) -> list[Item]:
+        """Take the samples of frames that follow each other, the first with the source's index `index`."""
+        if not frames:
             return []
-        n = sum(map(len, pieces))
+        samples = np.frombuffer(b"".join(frames), INT16)
+        n = len(samples)
         if self._next_in is not None and index < self._next_in:
             self.counters.damaged += 1  # repeated or from before: the source began anew without saying so
             self.counters.skipped_bytes += 2 * n
@@ -111,7 +114,7 @@ class StethoscopeDecoder:
             self._track.resume()
         self.counters.frames += 1
         self._next_in = index + n
-        first, out = self._decimator.push(index, *pieces)
+        first, out = self._decimator.push(index, samples)
         items: list[Item] = []
         if not len(out):
             return items
