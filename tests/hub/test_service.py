@@ -66,6 +66,11 @@ class Bag:
         self.uplink.committed()
 
 
+def commit(store, p):
+    batches = [(heard.device, heard.header.boot_id, heard.batch) for heard in p.heard]
+    store.commit(p.headers, p.rows, p.visits, p.holes, batches=batches)
+
+
 class Hub:
     """A hub process's life: it can be started again on the same database."""
 
@@ -84,7 +89,7 @@ class Hub:
             self.service = service = Service(
                 self.receiver,
                 connect_once=lambda: connect(self.address, name="hub"),
-                commit=lambda p: loop.run_in_executor(thread, store.commit, p.headers, p.rows, p.visits, p.holes),
+                commit=lambda p: loop.run_in_executor(thread, commit, store, p),
                 heard=self.heard.append,
                 watched=lambda: self.watched,
             )
@@ -260,10 +265,10 @@ def test_a_hub_whose_disk_is_full_receipts_nothing_until_it_is_not(kind, tmp_pat
     full = True
     really = Store.commit
 
-    def commit(store, *what):
+    def commit(store, *what, **more):
         if full:
             raise StateError("the hub's database cannot be written: database or disk is full")
-        return really(store, *what)
+        return really(store, *what, **more)
 
     monkeypatch.setattr(Store, "commit", commit)
 
