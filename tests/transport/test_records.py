@@ -45,13 +45,11 @@ from agent.transport.messages import (
     Batch,
     CustodyBody,
     InstrumentBirth,
-    Lacks,
     Record,
     StreamBirth,
     VisitBody,
     VisitStep,
     Waveform,
-    WireQuality,
 )
 from agent.transport.records import BLOCK_SAMPLES, Born, RecordReader, RecordWriter
 
@@ -159,39 +157,6 @@ def test_times_are_kept_to_the_millisecond_and_records_are_in_their_order():
     ]  # fmt: skip
 
 
-@given(
-    st.lists(st.integers(0, 10**8), min_size=1, max_size=5, unique=True).map(sorted),
-    st.lists(st.integers(-(10**6), 10**15), max_size=3),
-)
-def test_what_was_found_is_read_as_it_was_wherever_in_the_stream(indices, times_us):
-    times_us = sorted({max(-(10**6), round(indices[0] * 8000 + t % 10**8 - 10**6)) for t in times_us})
-    found = Analysis(
-        ECG.name, NOW, tuple(Beat(i, i / 125.0) for i in indices), tuple(Pulse(t / 1e6, None) for t in times_us),
-        tuple(HeartSound("S2", t / 1e6) for t in times_us), events=(StageEvent(indices[-1], indices[-1] / 125.0,
-                                                                              Happening.LEAD_ON),),
-    )  # fmt: skip
-    made = writer()
-    made.add(found)
-    assert through(made)[-1] == found
-
-
-@given(st.lists(st.tuples(st.integers(1, 300), st.integers(0, 100), st.sampled_from([None, Cause.NOISE])), max_size=20))
-def test_qualities_are_as_they_were_however_even_they_come(steps):
-    starts = np.cumsum([0, *(step for step, _, _ in steps)])[1:].tolist()
-    found = tuple(Quality(start, pct / 100, why) for start, (_, pct, why) in zip(starts, steps, strict=True))
-    made = writer()
-    made.add(Analysis(ECG.name, NOW, quality=found, rate=Rate(60.0)))
-    assert through(made)[-1].quality == found
-
-
-def test_even_qualities_take_a_byte_each():
-    made = writer()
-    made.add(Analysis(ECG.name, NOW, quality=tuple(Quality(9000 + 50 * i, 0.98) for i in range(8))))
-    (batch,) = made.cut(NOW, None)
-    assert batch.records[-1].seq == 9000
-    assert batch.records[-1].body.quality == (WireQuality(0, 50, Lacks(bytes([2] * 8), None)),)
-
-
 class TestPatience:
     def found(self, made, t_s, **what):
         made.add(Analysis(ECG.name, NOW + round(t_s * 1e9), **what))
@@ -286,6 +251,8 @@ class TestOddThings:
         Reading("healthypi-4", Kind.SPO2, Unit.PERCENT, 0, 97),  # a record of a boot 25 days ago
         Analysis("nobody.ecg", NOW, (Beat(0, 0.0),)),
         Analysis(ECG.name, NOW, rate=Rate(-5.0)),
+        Analysis(ECG.name, NOW, quality=(Quality(0, 1.02),)),
+        Reading("healthypi-4", Kind.SPO2, Unit.PERCENT, NOW, None),
         Analysis(ECG.name, NOW, tuple(Beat(i, 0.0) for i in range(5000))),
     ]  # fmt: skip
 
