@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import signal
 
 from agent.dsp.calibration import CURVES, Curve
+from agent.dsp.filters import filtered_sections
 from agent.dsp.stream import as_samples, check_rate
 from agent.model import Happening, NoValue, Spo2, StageEvent
 
@@ -47,7 +48,7 @@ RED, IR, AMBIENT = 0, 1, 2
 OFF_SHARE: Final = 0.2  # net infrared below this share of its usual level: nothing reflects it
 JUMP: Final = 0.6  # a change of light by more than this within a second (log): probe moved
 STEP: Final = 8.0  # one second moving this many times as much as another: a step of light, not pulses
-FULL_SCALE: Final = [2.0**bits - 1.0 for bits in range(12, 33)]  # an ADC's highest codes
+FULL_SCALE: Final = frozenset(2.0**bits - 1.0 for bits in range(12, 33))  # an ADC's highest codes
 STUCK_SHARE: Final = 0.2  # this share of a second at one extreme code: saturated
 SWAP_PCT: Final = 65.0  # below what a sensor can be calibrated for: the colours are exchanged
 SWAP_S: Final = 8
@@ -170,7 +171,7 @@ class Oximeter:
         hops = self._open.shape[1] // self._hop
         if not hops:
             return []
-        raw, self._open = np.split(self._open, [hops * self._hop], axis=1)
+        raw, self._open = self._open[:, : hops * self._hop], self._open[:, hops * self._hop :]
         return [self._judge(second) for second in self._measure(hops, raw)]
 
     def _filter(self, raw: Floats) -> tuple[Floats, Floats]:
@@ -181,20 +182,20 @@ class Oximeter:
         self._last = raw[:, -1]
         start = self._first is None
         if start:
-            self._z_slow = signal.sosfilt_zi(self._slow) * raw[AMBIENT, 0]
-        slow, self._z_slow = signal.sosfilt(self._slow, raw[AMBIENT], zi=self._z_slow)
+            self._z_slow = signal.sosfilt_zi(self._slow)[None] * raw[AMBIENT, 0]
+        slow, self._z_slow = filtered_sections(self._slow, raw[AMBIENT:], self._z_slow)
         net = np.maximum(raw[:AMBIENT] - slow, 1.0)
-        y = np.concatenate((np.log(net), ((raw[AMBIENT] - slow) / net[IR])[None]))
+        y = np.concatenate((np.log(net), (raw[AMBIENT:] - slow) / net[IR]))
         if start:
             self._first = y[:, :1].copy()
-            self._z = [np.zeros((sos.shape[0], 3, 2)) for sos in self._bands]
-            self._z.append(np.zeros((self._high.shape[0], 2, 2)))
+            self._z = [np.zeros((3, sos.shape[0], 2)) for sos in self._bands]
+            self._z.append(np.zeros((2, self._high.shape[0], 2)))
         y -= self._first
         out = []
         for k, sos in enumerate(self._bands):
-            band, self._z[k] = signal.sosfilt(sos, y, zi=self._z[k])
+            band, self._z[k] = filtered_sections(sos, y, self._z[k])
             out.append(band)
-        high, self._z[-1] = signal.sosfilt(self._high, y[:AMBIENT], zi=self._z[-1])
+        high, self._z[-1] = filtered_sections(self._high, y[:AMBIENT], self._z[-1])
         return np.stack(out), high
 
     def _held(self, raw: Floats, bad: NDArray[np.bool_]) -> Floats:
@@ -330,9 +331,9 @@ class Oximeter:
 
 def _trailing(values: Floats, length: int, reduce: Callable[..., Floats], empty: float) -> Floats:
     """Reduce over the last `length` seconds up to each one of `values` (seconds, ...); before the first is `empty`."""
-    before = np.full((length - 1, *values.shape[1:]), empty)
-    windows = np.lib.stride_tricks.sliding_window_view(np.concatenate((before, values)), length, axis=0)
-    return reduce(windows, axis=-1)
+    values = np.concatenate((np.full((length - 1, *values.shape[1:]), empty), values))
+    seconds = len(values) - length + 1
+    return reduce(values[np.arange(seconds)[:, None] + np.arange(length)], axis=1)
 
 
 def _compare(products: Floats, noise: Floats) -> tuple[Floats, Floats, Floats]:
@@ -357,13 +358,13 @@ def _faults(raw: Floats) -> list[NoValue | None]:
     some: NDArray[np.bool_] = np.asarray(finite.any(axis=(0, 2)))
     every: NDArray[np.bool_] = np.asarray(finite.all(axis=(0, 2)))
     top, bottom = raw.max(axis=2), raw.min(axis=2)
-    rail = np.isin(top, FULL_SCALE).any(axis=0)
+    rail = [not FULL_SCALE.isdisjoint(tops) for tops in top.T.tolist()]
     dead = (top == bottom).all(axis=0)
     stuck = [np.mean(raw == edge[:, :, None], axis=2).max(axis=0) >= STUCK_SHARE for edge in (top, bottom)]
     causes = (
         (~some, NoValue.DISCONNECTED),
         (~every, NoValue.POOR_SIGNAL),
-        (dead & ~rail, NoValue.DISCONNECTED),
+        (dead & ~np.array(rail), NoValue.DISCONNECTED),
         (stuck[0] | stuck[1], NoValue.SATURATED),
     )
     return [next((cause for flags, cause in causes if flags[k]), None) for k in range(len(some))]

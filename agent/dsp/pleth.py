@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg, signal
 
+from agent.dsp.filters import filtered
 from agent.dsp.pulses import PulseDetector
 from agent.dsp.stream import as_samples, check_rate
 from agent.model import StageEvent
@@ -64,7 +65,8 @@ class PlethSmoother:
         impulse[0] = 1.0
         above = float(np.sum(signal.lfilter(*self._high, impulse) ** 2))
         self._share = CAUTION**2 * float(np.sum((self._wide - self._narrow) ** 2)) / above
-        self._memory = 1.0 / (NOISE_MEMORY_S * self.fs_hz)
+        memory = 1.0 / (NOISE_MEMORY_S * self.fs_hz)
+        self._memory = np.array([memory]), np.array([1.0, memory - 1.0])
         n = max(1, round(DETAIL_S * self.fs_hz))
         self._mean = np.full(n, 1.0 / n)
         self.reset()
@@ -107,8 +109,8 @@ class PlethSmoother:
         seen = np.concatenate((self._past, x))
         self._past = seen[x.size :]
         wide, narrow = np.convolve(seen, self._wide, "valid"), np.convolve(seen, self._narrow, "valid")
-        high, self._z_high = signal.lfilter(*self._high, x, zi=self._z_high)
-        noise, self._z_noise = signal.lfilter([self._memory], [1.0, self._memory - 1.0], high**2, zi=self._z_noise)
+        high, self._z_high = filtered(self._high, x, self._z_high)
+        noise, self._z_noise = filtered(self._memory, high**2, self._z_noise)
         detail = wide - narrow
         powers = np.concatenate((self._past_power, detail**2))
         self._past_power = powers[x.size :]

@@ -14,6 +14,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from scipy import signal
 
+from agent.dsp.filters import filtered_sections
 from agent.dsp.stream import as_samples, check_rate
 from agent.dsp.trailing import quantile, trailing
 from agent.model import Cause, Happening, Quality, StageEvent
@@ -91,7 +92,7 @@ class PlethQuality:
         self._open_from = 0
         self._slope_open: Floats = np.empty(0)
         self._first: float | None = None
-        self._z: Floats = np.zeros((self._sos.shape[0], 2))
+        self._z: Floats = np.zeros((1, self._sos.shape[0], 2))
         self._last_y = 0.0
         self._hops = 0
         self._end = 0  # of the last full one
@@ -147,8 +148,8 @@ class PlethQuality:
         self._last = float(x[-1])
         if self._first is None:
             self._first = float(x[0])
-        y, self._z = signal.sosfilt(self._sos, x - self._first, zi=self._z)
-        y = np.concatenate((self._slope_open, y))
+        y, self._z = filtered_sections(self._sos, (x - self._first)[None], self._z)
+        y = np.concatenate((self._slope_open, y[0]))
         m = y.size // self._step
         self._slope_open = y[m * self._step :]
         if m:

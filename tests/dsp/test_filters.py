@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, signal
 
-from agent.dsp.filters import SpikeFilter, band_pass, band_slope, high_pass, low_pass
+from agent.dsp.filters import SpikeFilter, band_pass, band_slope, filtered, filtered_sections, high_pass, low_pass
 
 RNG = np.random.default_rng(1)
 MAKERS = {
@@ -31,6 +31,24 @@ def test_it_is_scipys_filter_to_the_last_bit(shape):  # whose inner loop is call
     steady = np.multiply.outer(signal.lfilter_zi(stage.b, stage.a), x[0])
     expected, _ = signal.lfilter(stage.b, stage.a, x, axis=0, zi=steady)
     np.testing.assert_array_equal(np.concatenate([stage.push(part) for part in np.split(x, [1, 19, 200])]), expected)
+
+
+@pytest.mark.parametrize("kind", [float, complex])
+def test_a_filter_with_a_given_state_is_scipys_to_the_last_bit(kind):
+    ba, x, state = signal.butter(2, 0.1), RNG.normal(size=(3, 50)).astype(kind), np.ones((3, 2), kind)
+    for found, expected in zip(filtered(ba, x, state), signal.lfilter(*ba, x, zi=state), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_sections_are_scipys_to_the_last_bit_and_leave_what_they_are_given():
+    sos, x, state = signal.butter(4, (0.1, 0.2), "bandpass", output="sos"), RNG.normal(size=(3, 50)), np.ones((3, 4, 2))
+    kept = x.copy()
+    y, after = filtered_sections(sos, x, state)
+    expected, expected_after = signal.sosfilt(sos, x, zi=state.swapaxes(0, 1))
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(after.swapaxes(0, 1), expected_after)
+    np.testing.assert_array_equal(x, kept)
+    np.testing.assert_array_equal(state, 1.0)
 
 
 @pytest.mark.parametrize("name", MAKERS)
