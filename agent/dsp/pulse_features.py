@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage, signal
 
+from agent.dsp.filters import filtered
 from agent.dsp.trailing import quantile, trailing
 
 Floats = NDArray[np.float64]
@@ -21,15 +22,15 @@ Ints = NDArray[np.int64]
 Complexes = NDArray[np.complex128]
 
 GRID_HZ: Final = 28.0  # the slope is looked at on a grid of at least this rate
-SLOPE_HZ: Final = (0.35, 2.7)
+SLOPE_HZ: Final = (0.35, 2.5)
 NOISE_HZ: Final = 9.0
 BANK_STEP_HZ: Final = 0.1  # the rates of the bank are multiples of about this
 BANK: Final = np.arange(5, 42, 3)  # 0.5 to 4.1 Hz
-BANK_WIDTH_HZ: Final = 0.26
+BANK_WIDTH_HZ: Final = 0.3
 WING_S: Final = 0.15  # a candidate is the largest slope this far around
 LOOK_S: Final = 0.28  # what comes after a candidate and is waited for
 HOP: Final = 8  # grid samples whose statistics are kept together
-LEVEL_S, NOW_S, PEAK_S, PERIOD_S = 12.0, 1.25, 1.5, 6.0
+LEVEL_S, NOW_S, PEAK_S, PERIOD_S = 12.0, 1.25, 1.5, 7.5
 PERIOD_HOPS: Final = 4  # the period is looked for this often
 SHORTEST_S, LONGEST_S = 0.23, 2.15
 FIRST_PEAK: Final = 0.7  # the first autocorrelation peak this high against the highest is the period
@@ -38,7 +39,8 @@ GOOD_HEIGHT: Final = 0.4
 SLIGHT_HEIGHT: Final = 0.1
 SOUND: Final = 1.85  # energy below which the phase is learned
 NEAR: Final = 0.1  # of a period: a beat of the rhythm this near a maximum of the slope is that maximum
-PHASE_MEMORY: Final = 0.04
+PHASE_MEMORY: Final = 0.033
+SLOWLY: Final = np.array([PHASE_MEMORY]), np.array([1.0, PHASE_MEMORY - 1.0])
 TINY: Final = 1e-30
 
 
@@ -164,21 +166,24 @@ class PulseFeatures:
         if self._first is None:
             self._first = float(x[0])
         x = x - self._first
-        slope, self._z[0] = signal.lfilter(*design.slope, x, zi=self._z[0])
-        high, self._z[1] = signal.lfilter(*design.high, x, zi=self._z[1])
+        slope, self._z[0] = filtered(design.slope, x, self._z[0])
+        high, self._z[1] = filtered(design.high, x, self._z[1])
         y = np.concatenate((self._rest, np.stack((slope, high))), axis=1)
         m = y.shape[1] // design.step
         self._rest = y[:, m * design.step :]
         if not m:
             return
         slope, high = y[:, : m * design.step].reshape(2, m, design.step)
-        u = np.diff(slope[:, -1], prepend=self._last_y)
-        self._last_y = float(slope[-1, -1])
-        turn = np.take(design.mixer, np.arange(self.grid, self.grid + m), axis=1, mode="wrap")
-        bank, self._z_bank = signal.lfilter(*design.narrow, u * turn, axis=1, zi=self._z_bank)
+        ends = np.empty(m + 1)
+        ends[0], ends[1:] = self._last_y, slope[:, -1]
+        u = ends[1:] - ends[:-1]
+        self._last_y = float(ends[-1])
+        turn = design.mixer.take(np.arange(self.grid, self.grid + m), axis=1, mode="wrap")
+        bank, self._z_bank = filtered(design.narrow, u * turn, self._z_bank)
         self._u = np.concatenate((self._u, u))
         self._bank = np.concatenate((self._bank, bank), axis=1)
-        self._open = np.concatenate((self._open, np.stack((u, np.square(high).mean(axis=1)))), axis=1)
+        power = np.einsum("ms,ms->m", high, high) / design.step
+        self._open = np.concatenate((self._open, np.stack((u, power))), axis=1)
         self.grid += m
 
     def _close_hops(self) -> None:
@@ -188,7 +193,7 @@ class PulseFeatures:
             return
         u, power = self._open[:, : n * HOP].reshape(2, n, HOP)
         self._open = self._open[:, n * HOP :]
-        energy = np.square(u).mean(axis=1)
+        energy = np.einsum("hs,hs->h", u, u) / HOP
         self._stats = np.concatenate((self._stats, np.stack((u.max(axis=1), energy, power.mean(axis=1)))), axis=1)
         largest, energies, powers = self._stats
         peaks = np.maximum(trailing(largest, n, self._peak_hops, np.max), 0.0)
@@ -199,7 +204,7 @@ class PulseFeatures:
         excess = self._nows[-n:] / (usual + TINY)
         noise = self._design.noise_gain * np.sqrt(trailing(powers, n, self._level_hops, _median))
         noise_now = self._design.noise_gain * np.sqrt(trailing(powers, n, self._now_hops, np.mean))
-        quiet = (energy < LOUD * trailing(self._nows, n, self._level_hops, _median)).astype(float)
+        quiet = (energy < LOUD * usual).astype(float)
         self._quiet = np.concatenate((self._quiet, quiet))
         self._waves = np.concatenate((self._waves, u[:, ::2] * quiet[:, None]))
         rhythm = self._follow_rhythm(n, noise_now)
@@ -212,23 +217,20 @@ class PulseFeatures:
 
     def _follow_rhythm(self, n: int, noise: Floats) -> tuple[Floats, Floats]:
         """Return period and regularity at each of the `n` newest hops."""
-        period, regular = np.empty(n), np.empty(n)
+        period, regular = np.full(n, self.period_s), np.full(n, self.regular)
         ends = [k for k in range(n) if (self._hops + k + 1) % PERIOD_HOPS == 0]
-        found = self._find_periods(n, ends, noise) if ends else {}
-        for k in range(n):
-            if k in found:
-                candidate, height = found[k]
-                if height > 0.0:
-                    self._regulars = [*self._regulars[-6:], min(height, 1.0)]
-                    self.regular = sorted(self._regulars)[len(self._regulars) // 2]
-                if height > GOOD_HEIGHT:
-                    self._periods = [*self._periods[-11:], candidate]
-                    self.period_s = sorted(self._periods)[len(self._periods) // 2]
-            period[k], regular[k] = self.period_s, self.regular
+        for end, candidate, height in self._find_periods(n, ends, noise) if ends else []:
+            if height > 0.0:
+                self._regulars = [*self._regulars[-6:], min(height, 1.0)]
+                self.regular = sorted(self._regulars)[len(self._regulars) // 2]
+            if height > GOOD_HEIGHT:
+                self._periods = [*self._periods[-11:], candidate]
+                self.period_s = sorted(self._periods)[len(self._periods) // 2]
+            period[end:], regular[end:] = self.period_s, self.regular
         return period, regular
 
-    def _find_periods(self, n: int, ends: list[int], noise: Floats) -> dict[int, tuple[float, float]]:
-        """Return period and height of the autocorrelation's peak of the 6 s that end with the hops `ends`."""
+    def _find_periods(self, n: int, ends: list[int], noise: Floats) -> list[tuple[int, float, float]]:
+        """Return hop, period and height of the autocorrelation's peak of the time that ends with the hops `ends`."""
         length = self._period_hops
         rate = self.grid_hz / 2
         first = self._quiet.size - n + 1 - length
@@ -239,14 +241,13 @@ class PulseFeatures:
             first = 0
         rows = np.array(ends)[:, None] + first + np.arange(length)
         wave = waves[rows].reshape(len(ends), -1)
-        mask = np.repeat(quiet[rows], waves.shape[1], axis=1)
         points = wave.shape[1]
         low, high = int(SHORTEST_S * rate), min(int(LONGEST_S * rate), points - 2)
         size = fft.next_fast_len(points + high + 2, real=True)
-        spectrum = np.fft.rfft(np.stack((wave, mask)), size)
-        products = np.fft.irfft(np.square(np.abs(spectrum)), size)[:, :, : high + 2]
-        count = products[1]
-        acf = products[0] / np.maximum(count, 0.15 * points)
+        count = points - np.arange(high + 2)[None]
+        if not quiet.all():
+            count = np.rint(_products(np.repeat(quiet[rows], waves.shape[1], axis=1), size)[:, : high + 2])
+        acf = _products(wave, size)[:, : high + 2] / np.maximum(count, 0.15 * points)
         noise_share = np.clip(np.square(noise[ends]) / (acf[:, 0] + TINY), 0.0, 0.8)
         acf = acf / (acf[:, :1] + TINY)
         part = acf[:, low : high + 1]
@@ -254,15 +255,13 @@ class PulseFeatures:
         height = np.where(peak, part, -1.0)
         best = height.max(axis=1)
         lag = np.argmax(height >= FIRST_PEAK * best[:, None], axis=1) + low
-        found: dict[int, tuple[float, float]] = {}
-        for row, end in enumerate(ends):
-            if best[row] < SLIGHT_HEIGHT or count[row, 0] < 0.5 * points:
-                continue
-            a, b, c = acf[row, lag[row] - 1 : lag[row] + 2]
-            shift = 0.5 * (a - c) / min(a - 2 * b + c, -TINY)
-            top = b - 0.25 * (a - c) * shift
-            found[end] = (float(lag[row] + shift) / rate, float(top / (1.0 - noise_share[row])))
-        return found
+        which = np.arange(len(ends))
+        before, top, after = acf[which, lag - 1], acf[which, lag], acf[which, lag + 1]
+        shift = 0.5 * (before - after) / np.minimum(before - 2.0 * top + after, -TINY)
+        height = (top - 0.25 * (before - after) * shift) / (1.0 - noise_share)
+        known = (best >= SLIGHT_HEIGHT) & (count[:, 0] >= 0.5 * points)
+        found = zip(ends, known.tolist(), ((lag + shift) / rate).tolist(), height.tolist(), strict=True)
+        return [(end, period_s, regular) for end, sure, period_s, regular in found if sure]
 
     def _look_for_candidates(self) -> Candidates:
         """Describe the slope's maxima and the rhythm's beats among the grid samples that are now ready."""
@@ -287,7 +286,7 @@ class PulseFeatures:
         weight = np.where(excess[k] < SOUND, np.clip(relative, 0.0, 1.2) ** 8, 0.0) + 1e-9
         spins = weight * np.exp(2j * np.pi * phase[k])
         if k.size:
-            spins, self._spin = signal.lfilter([PHASE_MEMORY], [1.0, PHASE_MEMORY - 1.0], spins, zi=self._spin)
+            spins, self._spin = filtered(SLOWLY, spins, self._spin)
         expected = np.angle(spins) / (2 * np.pi)
 
         # The rhythm's own beats: where the phase passes the expected one.
@@ -326,12 +325,24 @@ class PulseFeatures:
         return found
 
     def _phase(self, n: Ints, period: Floats) -> Floats:
-        """Phase (cycles) of the fundamental at the kept samples `n`, by the filter of the bank nearest its rate."""
-        rate, bank_hz = 1.0 / period, self._design.bank_hz
-        band = np.clip(np.round((rate - bank_hz[0]) / (bank_hz[1] - bank_hz[0])), 0, len(bank_hz) - 1).astype(np.int64)
-        turned = (BANK[band] * (n + self._from) % self._design.mixer.shape[1]) / self._design.mixer.shape[1]
-        detuned = np.interp(rate - bank_hz[band], self._design.detune_hz, self._design.detune_phase)
-        return np.asarray(np.angle(self._bank[band, n]) / (2 * np.pi) + turned - detuned)
+        """Phase (cycles) of the fundamental at the kept samples `n`, by the filter of the bank nearest its rate.
+
+        The filter lags by the better part of a second: it is asked `look` samples later, and turned back.
+        """
+        design = self._design
+        rate, repeat = 1.0 / period, design.mixer.shape[1]
+        band = np.round((rate - design.bank_hz[0]) / (design.bank_hz[1] - design.bank_hz[0]))
+        band = np.clip(band, 0, len(BANK) - 1).astype(np.int64)
+        then = n + self.look
+        turned = (BANK[band] * (then + self._from) % repeat) / repeat
+        detuned = np.interp(rate - design.bank_hz[band], design.detune_hz, design.detune_phase)
+        back = rate * self.look / design.grid_hz
+        return np.asarray(np.angle(self._bank[band, then]) / (2 * np.pi) + turned - detuned - back)
+
+
+def _products(rows: Floats, size: int) -> Floats:
+    """Sums of the products of each row with itself shifted by 0, 1, 2... (zeros beyond it; `size` leaves room)."""
+    return np.asarray(np.fft.irfft(np.square(np.abs(np.fft.rfft(rows, size))), size))
 
 
 def _near(places: Ints, of: Ints, within: Floats) -> NDArray[np.bool_]:

@@ -37,6 +37,7 @@ class PathSettings:
     irregular: float = 0.418
     regular: float = 0.883
     rhythm_least: float = 0.129
+    rhythm_pull: float = 0.69  # how far a pulse told in noise is moved to its place in the rhythm
     interval_least: float = 0.174
     interval_clean: float = 11.1
     interval_noise: float = 37.1
@@ -76,6 +77,7 @@ SLOW_S, STEADY, SMALL = 1.3, 0.6, 0.6  # a slow and regular pulse, and its diast
 FASTEST: Final = 0.9  # of a period, where that is shorter than the shortest interval otherwise
 RISING, CALM, EVEN = 0.2, 0.4, 0.7  # a beat of the rhythm alone needs this slope, or more doubt, or this regularity
 CLOSE, LOWER, DIASTOLIC = 0.5, 0.7, 3.0  # what is so soon before a pulse, and so much lower, costs this much
+PULLED: Final = 0.15  # cycles: what is further off its place may be no pulse at all, and is not moved more
 NEVER: Final = -1e9
 NOTHING: Final = -2  # before a node that no way leads to
 
@@ -83,10 +85,11 @@ NOTHING: Final = -2  # before a node that no way leads to
 class PulsePath:
     """Pulses from candidates: `push` takes the newest.
 
-    A candidate is known `look_grid` grid samples after its place and decided `due_grid` samples after it.
+    A candidate is known `look_grid` grid samples after its place, and decided with the last grid sample that is not
+    more than `due_grid` after it.
     """
 
-    def __init__(self, grid_hz: float, due_grid: int, look_grid: int, settings: PathSettings | None = None) -> None:
+    def __init__(self, grid_hz: float, due_grid: float, look_grid: int, settings: PathSettings | None = None) -> None:
         self._set = settings or PathSettings()
         self._due_grid = due_grid
         self._in_sight = due_grid - look_grid
@@ -148,10 +151,12 @@ class PulsePath:
         )
         cost = (s.interval_clean + s.interval_noise * unsure) * (s.interval_least + (1.0 - s.interval_least) * regular)
         period = c.period_s * self._grid_hz
-        columns = (c.at, evidence, cost, period, c.height, unsure, c.phase, c.regular, c.excess)
+        place = c.at - s.rhythm_pull * unsure * regular * np.clip(c.phase, -PULLED, PULLED) * period
+        due = np.floor(place + self._due_grid)
+        columns = (c.at, due, evidence, cost, period, place, c.height, unsure, c.phase, c.regular, c.excess)
         return [
-            _Node(at, math.ceil(at) + self._due_grid, weight, price, T, Found(at, high, doubt, phase, steady, excess))
-            for at, weight, price, T, high, doubt, phase, steady, excess in zip(
+            _Node(at, until, weight, price, T, Found(told, high, doubt, phase, steady, excess))
+            for at, until, weight, price, T, told, high, doubt, phase, steady, excess in zip(
                 *(column.tolist() for column in columns), strict=True
             )
         ]
@@ -184,9 +189,9 @@ class PulsePath:
         node.score, node.before = best + node.evidence, before
 
     def _decide(self, until: float, found: list[Found]) -> None:
-        """Decide the nodes due before `until`: on the best path or not."""
+        """Decide the nodes due by `until`: on the best path or not."""
         nodes = self._nodes
-        while nodes and nodes[0].due < until:
+        while nodes and nodes[0].due <= until:
             best = max(range(len(nodes)), key=lambda k: nodes[k].score) + self._first
             while best > self._first:
                 best = nodes[best - self._first].before

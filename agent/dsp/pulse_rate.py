@@ -24,11 +24,11 @@ LOUD, TOO_LOUD, FAINT = 3.0, 4.0, 0.25  # energy of the last second against the 
 HIGHEST, LOWEST = 2.0, 0.1  # height against the usual
 NOISY: Final = 0.5  # noise in which a low pulse may be an ordinary one
 UNSURE: Final = 0.6  # noise above which only the rhythm speaks for a pulse,
-IN_RHYTHM, REGULAR = 0.15, 0.7  # and then it must be this near its place, in a wave this regular
+IN_RHYTHM, REGULAR = 0.1, 0.7  # and then it must be this near its place, in a wave this regular
 DISTURBED_S: Final = 4.0
-UNEVEN: Final = 0.1  # spread of the intervals against their mean
+UNEVEN: Final = 0.08  # spread of the intervals against their mean
 SKIPPED, SKIPS = 1.75, 0.5  # intervals this long against the median, at most this share of them
-ODD, FEW_ODD = 0.3, 0.25  # off the median by this much; at most this share of a window may be left out,
+ODD, FEW_ODD = 0.35, 0.25  # off the median by this much; at most this share of a window may be left out,
 LONG_ODD: Final = 1  # and of long ones so many: two pulses missing in 10 s may be a deficit, which must show
 
 

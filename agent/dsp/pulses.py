@@ -45,8 +45,8 @@ class PulseDetector:
         self._light = light
         self._features = PulseFeatures(self.fs_hz)
         grid = self._features.grid_hz
-        # Two grid samples are left for what does not fill one, and for a pulse between two.
-        due = math.floor((LOOK_AHEAD_S - self._features.delay_s) * grid) - 2
+        # A grid sample more than the second: `place` is that of the grid sample's end, and counted from 0.
+        due = (LOOK_AHEAD_S - self._features.delay_s - 1.0 / self.fs_hz) * grid + 1.0
         self._path = PulsePath(grid, due, self._features.look)
         self.reset()
 
