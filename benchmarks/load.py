@@ -212,7 +212,7 @@ class Bag:
             await asyncio.sleep(max(0.0, due_s - time.monotonic()))
             if stop.is_set():
                 return
-            row = self.epoch.row(replace(batch, t_us=now_us(), visit=visit))
+            row = self.epoch.row(replace(batch, t_ms=now_us() // 1000, visit=visit))
             self.delivery.committed(row.epoch, row.seq)
             self.delivery.sent(row.epoch, row.seq, row.seq, 0.0)
             self.rows += 1
