@@ -11,7 +11,6 @@ windows fully inside received samples give an output, so nothing depends on wher
 import math
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +19,7 @@ from agent.model import Floats, Samples
 
 Sound = NDArray[np.int16] | NDArray[np.int32]
 
+INT16 = np.dtype("<i2")
 OUT_HZ = 4000
 RATES_HZ = (16_000, 48_000, 44_100)
 CUT_HZ, TRANSITION_HZ, STOP_DB = 1800.0, 400.0, 72.0
@@ -96,35 +96,37 @@ def decimate(samples: Sound, index: int = 0, by: Ratio | None = None) -> tuple[i
     step = outputs * by.down // by.up
     skipped = begin * by.down // by.up - by.centre - index  # before the first block; of a block that is cut it is < 0
     missing = inputs + (rows - 1) * step + skipped - len(samples)
-    x = np.ascontiguousarray(samples[max(skipped, 0) :])
+    x = np.ascontiguousarray(samples[skipped:] if skipped > 0 else samples)
     if skipped < 0 or missing > 0:
         x = np.concatenate((np.zeros(max(-skipped, 0), x.dtype), x, np.zeros(max(missing, 0), x.dtype)))
     windows = np.ndarray((rows, inputs), x.dtype, x, strides=(step * x.itemsize, x.itemsize))
-    sums = (windows.astype(np.float64) @ by.block).ravel()[first - begin : last + 1 - begin]
-    return first, np.floor(sums + 0.5).astype(np.int32)
+    sums = windows.astype(np.float64) @ by.block
+    sums += 0.5
+    return first, np.floor(sums, sums).ravel()[first - begin : last + 1 - begin].astype(np.int32)
 
 
 class Decimator:
-    """`decimate` for a stream that comes in pieces, at one of RATES_HZ."""
+    """`decimate` for a stream that comes in pieces of int16, little endian, at one of RATES_HZ."""
 
-    _kept: Sound
+    _kept: bytes
     _index: int
 
     def __init__(self, fs_hz: int = 16_000) -> None:
         self._by = ratio(fs_hz)
         self.reset()
 
-    def push(self, index: int, samples: Sound) -> tuple[int, Samples]:
+    def push(self, index: int, data: bytes) -> tuple[int, Samples]:
         """Take samples from source index `index` on; after a jump of the index the window fills anew."""
-        if index != self._index + len(self._kept):
-            self._kept, self._index = np.empty(0, np.int16), index
-        joined: NDArray[Any] = np.concatenate((self._kept, samples))
-        first, out = decimate(joined, self._index, self._by)
+        if index != self._index + len(self._kept) // INT16.itemsize:
+            self._kept, self._index = b"", index
+        data = self._kept + data
+        samples = np.frombuffer(data, INT16)
+        first, out = decimate(samples, self._index, self._by)
         following = (first + len(out)) * self._by.down // self._by.up - self._by.centre  # where the next window begins
-        used = min(max(following - self._index, 0), len(joined))
-        self._kept, self._index = joined[used:], self._index + used
+        used = min(max(following - self._index, 0), len(samples))
+        self._kept, self._index = data[used * INT16.itemsize :], self._index + used
         return first, out
 
     def reset(self) -> None:
         """Forget what was kept."""
-        self._kept, self._index = np.empty(0, np.int16), 0
+        self._kept, self._index = b"", 0

@@ -7,10 +7,8 @@ Two channels: "sound" is a local process at 16 kHz that counts its samples, so t
 
 import struct
 
-import numpy as np
-
 from agent.drivers.base import DecoderCounters, Item
-from agent.drivers.decimate import OUT_HZ, Decimator
+from agent.drivers.decimate import INT16, OUT_HZ, Decimator
 from agent.drivers.pace import SOUND_CARD, Track
 from agent.model import GapReason, Signal, Stream
 
@@ -18,7 +16,6 @@ COUNTED = "sound"
 CARD = "card@"
 COUNTED_FS_HZ = 16_000
 HEADER = struct.Struct("<QI")
-INT16 = np.dtype("<i2")
 MOST = 48_000  # samples in a frame: a second; more is damage
 FARTHEST_S = 60  # that a jump of the index may mean
 FULL_SCALE = 1 / 32768
@@ -101,11 +98,11 @@ class StethoscopeDecoder:
         """Take the samples of frames that follow each other, the first with the source's index `index`."""
         if not frames:
             return []
-        samples = np.frombuffer(b"".join(frames), INT16)
-        n = len(samples)
+        data = b"".join(frames)
+        n = len(data) // INT16.itemsize
         if self._next_in is not None and index < self._next_in:
             self.counters.damaged += 1  # repeated or from before: the source began anew without saying so
-            self.counters.skipped_bytes += 2 * n
+            self.counters.skipped_bytes += len(data)
             return []
         if self._next_in is not None and index - self._next_in > FARTHEST_S * self._fs_hz:
             self.counters.damaged += 1  # no loss is that long: the source counts anew, time says what is missing
@@ -114,7 +111,7 @@ class StethoscopeDecoder:
             self._track.resume()
         self.counters.frames += 1
         self._next_in = index + n
-        first, out = self._decimator.push(index, samples)
+        first, out = self._decimator.push(index, data)
         items: list[Item] = []
         if not len(out):
             return items

@@ -73,7 +73,9 @@ def card(tmp_path, monkeypatch):
     for program in ("pulseaudio", "pactl", "pacat"):
         if shutil.which(program) is None:
             pytest.skip(f"{program} is not installed")
-    pytest.importorskip("sounddevice", exc_type=OSError, reason="PortAudio is not installed")
+    pytest.importorskip(
+        "sounddevice", exc_type=(ImportError, OSError), reason="sounddevice or PortAudio is not installed"
+    )
     server = Card(tmp_path)
     for name in ("HOME", "XDG_RUNTIME_DIR", "PULSE_RUNTIME_PATH", "PULSE_SERVER"):
         monkeypatch.setenv(name, server.env[name])

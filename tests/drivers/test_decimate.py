@@ -11,6 +11,10 @@ TAPS, FACTOR = len(TAPS_Q15), 4
 CENTRE = TAPS // 2
 
 
+def pcm(samples: np.ndarray) -> bytes:
+    return samples.astype("<i2").tobytes()
+
+
 def response_db() -> tuple[np.ndarray, np.ndarray]:
     n = 1 << 15
     gain = np.abs(np.fft.rfft(TAPS_Q15 / 32768, n))
@@ -65,7 +69,7 @@ def test_pieces_give_the_same_as_the_whole(sizes, start):
     first, whole = decimate(x, start)
     d, parts, at, begin = Decimator(), [], 0, None
     for size in sizes:
-        m, out = d.push(start + at, x[at : at + size])
+        m, out = d.push(start + at, pcm(x[at : at + size]))
         if len(out):
             begin = m if begin is None else begin
             parts.append(out)
@@ -100,7 +104,7 @@ def test_other_rates_are_cut_freely_too(fs_hz):
     x = np.random.default_rng(fs_hz).integers(-32768, 32768, 9000).astype(np.int32)
     first, whole = decimate(x, 77, ratio(fs_hz))
     d = Decimator(fs_hz)
-    pieces = [d.push(77 + at, x[at : at + 613]) for at in range(0, 9000, 613)]
+    pieces = [d.push(77 + at, pcm(x[at : at + 613])) for at in range(0, 9000, 613)]
     assert next(m for m, out in pieces if len(out)) == first
     assert (np.concatenate([out for _, out in pieces]) == whole).all()
 
@@ -114,8 +118,8 @@ def test_another_rate_is_refused():
 def test_after_a_jump_only_whole_windows_count(jump):
     x = np.random.default_rng(jump).integers(-9000, 9000, 4000).astype(np.int32)
     d = Decimator()
-    d.push(0, x[:1000])
-    first, out = d.push(1000 + jump, x[1000:2000])
+    d.push(0, pcm(x[:1000]))
+    first, out = d.push(1000 + jump, pcm(x[1000:2000]))
     expected_first, expected = decimate(x[1000:2000], 1000 + jump)
     assert first == expected_first
     assert (out == expected).all()
