@@ -1,6 +1,6 @@
 """`make chaos`: agent, broker and hub are killed at random, for real, while a visit runs; then history is checked.
 
-    python -m benchmarks.chaos [--kills 50] [--seed 1] [--keep DIR] [--report]
+    python -m benchmarks.chaos [--kills 50] [--seed 1 …] [--keep DIR] [--report]
 
 Each kill is SIGKILL to one of the three processes, at a random moment, started again after a random while; the broker
 loses its store with it, as one without persistence does. At the end the bag is let drain, and two things must hold:
@@ -131,27 +131,38 @@ def chaos(folder: Path, kills: int, seed: int) -> dict[str, Any]:
     }
 
 
-def _report(found: dict[str, Any]) -> None:
-    rows = "\n".join(f"| {name.replace('_', ' ')} | {value} |" for name, value in found.items())
-    command = f"python -m benchmarks.chaos --kills {sum(found['killed'].values())} --seed {found['seed']} --report"
+def _report(storms: list[dict[str, Any]]) -> None:
+    """A column for each storm."""
+    seeds = " ".join(str(found["seed"]) for found in storms)
+    command = f"python -m benchmarks.chaos --kills {sum(storms[0]['killed'].values())} --seed {seeds} --report"
+    rows = "\n".join(
+        f"| {name.replace('_', ' ')} | {' | '.join(str(found[name]) for found in storms)} |" for name in storms[0]
+    )
+    columns = "|" * (len(storms) + 2)
     REPORT.write_text(f"# Killed at random\n\n`{command}`; what each line means: benchmarks/chaos.py.\n\n"
-                      f"| | |\n|---|---|\n{rows}\n")  # fmt: skip
+                      f"{columns}\n{columns.replace('|', '|---', len(storms) + 1)}\n{rows}\n")  # fmt: skip
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--seed", type=int, nargs="+", default=[1], help="of several, one storm each")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave every file of the run in DIR")
     parser.add_argument("--report", action="store_true", help=f"write {REPORT.name}")
     args = parser.parse_args()
-    with contextlib.ExitStack() as stack:
-        folder = args.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="besace-chaos-")))
-        found = chaos(folder, args.kills, args.seed)
-    print(json.dumps(found))
+    storms = []
+    for seed in args.seed:
+        with contextlib.ExitStack() as stack:
+            folder = (
+                args.keep / str(seed)
+                if args.keep
+                else Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="besace-chaos-")))
+            )
+            storms.append(chaos(folder, args.kills, seed))
+        print(json.dumps(storms[-1]), flush=True)
     if args.report:
-        _report(found)
-    return 0 if found["ok"] else 1
+        _report(storms)
+    return 0 if all(found["ok"] for found in storms) else 1
 
 
 if __name__ == "__main__":
