@@ -19,7 +19,7 @@ from hub.receiver import Receiver
 from hub.service import Service
 from hub.store import Store
 from tests.peers.broker import TestBroker, until
-from tests.peers.cpts import BAG, Bags, HandClock, batch, keyring
+from tests.peers.cpts import BAG, MESSAGES, Bags, HandClock, batch, keyring
 from tests.peers.other_brokers import Cluster, Mosquitto
 
 CLUSTER_AGAIN_S = 15.0  # a cluster chooses another leader, and everybody comes back
@@ -55,8 +55,8 @@ class Bag:
         self.begin(EpochReason.CHECK_OUT)
         self.uplink.announce(self.epoch)
 
-    async def row(self, size=200):
-        content = batch(len(self.made))
+    async def row(self, *records):
+        content = batch(len(self.made), None, *records)
         row = self.epoch.row(content)
         self.made[row.epoch, row.seq] = content
         self.uplink.offer(row)
@@ -154,6 +154,21 @@ def with_everything(kind, tmp_path, monkeypatch, test, *, start_hub=True):
 
 async def drained(bag):
     await until(lambda: bag.delivery.unreceipted() == 0, 20)
+
+
+def test_what_flows_is_receipted_behind_a_row_and_the_last_of_it_a_little_later(tmp_path, monkeypatch):
+    """Signals alone hurry nobody."""
+
+    async def test(_broker, bag, hub, _part):
+        await until(lambda: bag.delivery.is_receipted(bag.epoch.id, 0))
+        flowing = MESSAGES["batch: waveform"].records
+        while not bag.delivery.is_receipted(bag.epoch.id, 1):
+            await bag.row(*flowing)
+            await asyncio.sleep(0.05)
+        await bag.row(*flowing)
+        await drained(bag)
+
+    with_everything(TestBroker, tmp_path, monkeypatch, test)
 
 
 def test_live_rows_arrive_and_are_receipted(kind, tmp_path, monkeypatch):
