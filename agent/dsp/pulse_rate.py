@@ -26,6 +26,8 @@ NOISY: Final = 0.5  # noise in which a low pulse may be an ordinary one
 UNSURE: Final = 0.6  # noise above which only the rhythm speaks for a pulse,
 IN_RHYTHM, REGULAR = 0.1, 0.7  # and then it must be this near its place, in a wave this regular
 DISTURBED_S: Final = 4.0
+# Noise has maxima too: their intervals spread this much, in a wave that repeats itself so little or is hidden in noise.
+NOISE_SPREAD, NOISE_LIKE, HIDDEN_SPREAD = 0.25, 0.38, 0.12
 UNEVEN: Final = 0.08  # spread of the intervals against their mean
 SKIPPED, SKIPS = 1.75, 0.5  # intervals this long against the median, at most this share of them
 ODD, FEW_ODD = 0.35, 0.25  # off the median by this much; at most this share of a window may be left out,
@@ -71,6 +73,10 @@ def rate_of(pulses: Sequence[Told], t0_s: float, t1_s: float) -> Rate:
         return Rate(None, NoValue.MOTION if disturbed[inside[:-1]].any() else NoValue.POOR_SIGNAL)
     recent = time_s[:-1] >= t0_s - MEMORY_S
     every = interval[inside[:-1]]
+    spread = every.std() / every.mean()
+    _, _, unsure, _, regular, _ = np.median(table[inside], axis=0)
+    if (spread > NOISE_SPREAD and regular < NOISE_LIKE) or (spread > HIDDEN_SPREAD and unsure > UNSURE):
+        return Rate(None, NoValue.POOR_SIGNAL)
     if np.mean(trusted > SKIPPED * np.median(trusted)) > SKIPS:
         return Rate(None, NoValue.UNSURE)
     if interval[disturbed & recent].sum() > DISTURBED_S:

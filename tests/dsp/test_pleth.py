@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import signal
 from synthetic_pleth import UPSLOPE_S, beats, blocks, light, wave
 
 from agent.dsp.pleth import PlethSmoother, PulseDetector
@@ -21,6 +22,7 @@ FS = 100.0
 SECONDS = 40.0
 FEET = beats(72, SECONDS)
 CLEAN = 1000.0 + 100.0 * wave(FEET, SECONDS, FS)
+BAND = signal.butter(2, (0.3, 4.0), "bandpass", fs=FS)
 
 
 def times(detector, x, *, block=50):
@@ -272,6 +274,17 @@ def test_no_rate_of_a_flat_line_nor_of_noise():
     noise = PulseDetector(FS)
     noise.push(np.random.default_rng(2).standard_normal(4000))
     assert noise.rate().bpm is None
+
+
+def test_noise_in_the_pulse_s_own_band_hardly_ever_has_a_rate():
+    """Its maxima look like pulses one by one; their intervals and the wave do not repeat themselves."""
+    given = []
+    for seed in range(6):
+        detector = PulseDetector(FS)
+        for part in np.split(signal.lfilter(*BAND, np.random.default_rng(seed).standard_normal(9000)), 18):
+            detector.push(part)
+            given.append(detector.rate().bpm is not None)
+    assert np.mean(given) < 0.1
 
 
 def test_silent_while_the_finger_moves_and_back_afterwards():
