@@ -7,7 +7,6 @@ and nothing that was taken before a visit ever joins it.
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -90,7 +89,7 @@ class Recorder:
         self._declare: list[GaveWay] = []
         self._declared: list[GaveWay] = []
         self._committing = asyncio.Lock()
-        self.commit_s = USUAL_COMMIT_S  # how long a commit must be expected to take: what waits for it is not safe yet
+        self.commit_s = USUAL_COMMIT_S  # to be expected from when a cut is due until its rows are on the disk
         self.disk_error = ""
         self.too_old = 0
         self.visit: Visit | None = None
@@ -292,7 +291,6 @@ class Recorder:
             if not rows and not receipts and not keep and not done:
                 return
             self._uncommitted, self._receipts, self._keep, self._done, self._declared = [], [], {}, [], []
-            began_s = time.monotonic()
             try:
                 gone = await self._outbox.call(self._outbox.box.commit, rows, receipts, keep, done, entries, declared)
             except StateError as error:
@@ -305,7 +303,6 @@ class Recorder:
                 self._failing(error)
                 return
             self._entries = self._entries[len(entries) :]
-            self.commit_s = max(USUAL_COMMIT_S, 0.9 * self.commit_s, time.monotonic() - began_s)
         self.disk_error = ""
         for row in rows:
             self._delivery.committed(row.epoch, row.seq)
@@ -360,8 +357,9 @@ class Recorder:
         loop = asyncio.get_running_loop()
         began_s = committed_s = loop.time()
         while True:
+            due_s = moment(began_s + interval_s())
             with suppress(TimeoutError):  # from cut to cut, however long a commit takes: that much a power cut costs
-                async with asyncio.timeout_at(moment(began_s + interval_s())):
+                async with asyncio.timeout_at(due_s):
                     await self.urgent.wait()
             began_s = loop.time()
             due = self.urgent.is_set() or began_s + interval_s() + self.commit_s > committed_s + COMMIT_EVERY_S
@@ -374,5 +372,7 @@ class Recorder:
             elif due:
                 committed_s = began_s
                 await self.cut(patient=wait_for_more)
+                took_s = loop.time() - min(began_s, due_s)
+                self.commit_s = max(USUAL_COMMIT_S, 0.9 * self.commit_s, took_s)
             else:
                 self._seal(patient=wait_for_more)

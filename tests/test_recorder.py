@@ -5,6 +5,7 @@ import dataclasses
 import sqlite3
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ from agent.model import (
     Visit,
 )
 from agent.outbox import Outbox, OutboxThread
-from agent.recorder import EPOCH_NS, Recorder
+from agent.recorder import EPOCH_NS, USUAL_COMMIT_S, Recorder
 from agent.transport import seal, wire
 from agent.transport.delivery import Delivery
 from agent.transport.epoch import open_header
@@ -283,24 +284,30 @@ class TestEpochs:
         assert batch.visit == bag.visit().id
 
     def test_a_slow_disk_is_known_and_forgotten_slowly(self, bag, monkeypatch):
-        usual = bag.recorder._outbox.call
+        monkeypatch.setattr("agent.recorder.COMMIT_EVERY_S", 0.01)
+        usual, expected_s = bag.recorder._outbox.call, []
 
         async def slow(*what):
+            monkeypatch.setattr(bag.recorder._outbox, "call", usual)
             await asyncio.sleep(0.1)
             return await usual(*what)
 
+        def interval_s():
+            bag.recorder.receipted(EpochReceipt(bag.recorder.epoch.id, 0, ()))  # something to commit
+            expected_s.append(bag.recorder.commit_s)
+            return 0.01
+
         async def main():
-            for call in (slow, usual):
-                monkeypatch.setattr(bag.recorder._outbox, "call", call)
-                await bag.recorder.mark()
-                yield bag.recorder.commit_s
+            monkeypatch.setattr(bag.recorder._outbox, "call", slow)
+            task = asyncio.create_task(bag.recorder.cut_every(interval_s))
+            await asyncio.sleep(0.3)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
-        async def both():
-            return [commit_s async for commit_s in main()]
-
-        after_slow, after_usual = asyncio.run(both())
-        assert after_slow >= 0.1
-        assert after_usual >= 0.9 * after_slow
+        asyncio.run(main())
+        assert expected_s[0] == USUAL_COMMIT_S
+        assert max(expected_s) >= 0.1
+        assert all(later >= 0.9 * before - 1e-9 for before, later in pairwise(expected_s))
 
 
 class TestTime:
