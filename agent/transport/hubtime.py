@@ -49,5 +49,7 @@ class HubTime:
         ways_us = (now_ns - asked_ns) // 1000 - stayed_us
         if stayed_us < 0 or ways_us < 0 or now_ns - asked_ns > LONGEST_WAY_NS or answer.arrived_utc_us < self._floor_us:
             return None
+        if self._again_s >= LONGEST_AGAIN_S:  # the third answer is good for as long
+            self._next_ns = asked_ns + round(LONGEST_AGAIN_S * 1e9)
         middle_us = (answer.arrived_utc_us + answer.left_utc_us) // 2
         return Anchor((asked_ns + now_ns) // 2, middle_us, ways_us // 2 + GRAIN_US, Source.HUB)

@@ -58,6 +58,16 @@ def test_what_cannot_be_true():
     assert exchange(10, 10, 10, HubTime(floor_us=UTC_US + 3600 * 10**6)) is None, "a hub in the past"
 
 
+def test_once_three_are_answered_five_minutes_are_enough():
+    time, asked_s = HubTime(floor_us=0), []
+    for second in range(700):
+        ask = time.due(BOOT_NS + second * 10**9)
+        if ask is not None:
+            asked_s.append(second)
+            assert time.answered(TimeAnswer(ask.asked_us, UTC_US, UTC_US), BOOT_NS + second * 10**9 + 1000) is not None
+    assert asked_s == [0, 1, 9, 309, 609]
+
+
 def test_it_asks_often_at_first_then_every_five_minutes():
     time = HubTime(floor_us=0)
     asked_s = [second for second in range(4000) if time.due(BOOT_NS + second * 10**9)]
