@@ -123,9 +123,9 @@ class Delivery:
         return rows is not None and seq in rows.receipted
 
     def is_answered(self, epoch: bytes, seq: int) -> bool:
-        """Whether no receipt is awaited for a row: the hub has it, or everything of its epoch."""
+        """Whether no receipt is awaited for a row: the hub has it, or it was lost and is to be sent again, or gone."""
         rows = self._epochs.get(epoch)
-        return rows is None or seq in rows.receipted
+        return rows is None or seq in rows.receipted or seq not in rows.settled or seq not in rows.on_board
 
     def backlog(self) -> tuple[bytes, int, int] | None:
         """The oldest range on board that was not sent on this connection."""

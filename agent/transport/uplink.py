@@ -360,16 +360,19 @@ class Uplink:
                 self._delivery.gone(due[0], *lost)
             if not rows:
                 continue
+            self._answered.clear()  # before it goes, so that no receipt can come first
             await self._send(link, topics.Up.BACKLOG, rows)
             in_flight.append((rows[-1].epoch, rows[-1].seq, sum(len(row.payload) for row in rows), self._now_s()))
             while sum(size for _, _, size, _ in in_flight) >= window.size:
-                self._answered.clear()
                 await _wait(self._answered, RESEND_AFTER_S)
-                while in_flight and self._delivery.is_answered(*in_flight[0][:2]):
-                    window.answered(in_flight.popleft()[3], self._now_s())
                 if not self._answered.is_set():
                     in_flight.clear()
                     window.silent(self._now_s())
+                self._answered.clear()
+                while in_flight and self._delivery.is_answered(*in_flight[0][:2]):
+                    epoch, seq, _, sent_s = in_flight.popleft()
+                    if self._delivery.is_receipted(epoch, seq):
+                        window.answered(sent_s, self._now_s())
 
     async def _receive(self, link: Link) -> None:
         refused = 0

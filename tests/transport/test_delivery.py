@@ -197,9 +197,19 @@ class TestEpochs:
 
 
 def test_a_row_is_answered_when_the_hub_has_it_or_its_whole_epoch_is_done():
-    delivery = Delivery([(b"epoch1", 0, 3)])
-    delivery.receipted(EpochReceipt(b"epoch1", 1, ()))
-    assert [delivery.is_answered(b"epoch1", seq) for seq in range(4)] == [True, True, False, False]
-    delivery.receipted(EpochReceipt(b"epoch1", 3, ()))
-    assert delivery.forget_epochs(b"epoch2") == [b"epoch1"]
-    assert delivery.is_answered(b"epoch1", 3)
+    delivery = Delivery([(A, 0, 3)])
+    delivery.sent(A, 0, 3, 0.0)
+    delivery.receipted(receipt(A, 1))
+    assert [delivery.is_answered(A, seq) for seq in range(4)] == [True, True, False, False]
+    delivery.receipted(receipt(A, 3))
+    assert delivery.forget_epochs(B) == [A]
+    assert delivery.is_answered(A, 3)
+
+
+def test_no_answer_is_awaited_for_what_is_to_be_sent_again_or_gone():
+    delivery = Delivery([(A, 0, 3)])
+    delivery.sent(A, 0, 3, 0.0)
+    delivery.gone(A, 2, 2)
+    assert [delivery.is_answered(A, seq) for seq in range(4)] == [False, False, True, False]
+    delivery.connected()
+    assert all(delivery.is_answered(A, seq) for seq in range(4))

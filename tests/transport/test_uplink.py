@@ -290,6 +290,22 @@ class TestSending:
 
         with_peer(tmp_path, test, old_rows=60)
 
+    def test_what_a_hub_took_along_when_it_ended_does_not_stop_the_rest(self, tmp_path):
+        """The receipts of live rows go on: nobody is silent, and yet nothing in flight will ever be answered."""
+
+        async def test(peer):
+            await peer.receipt(peer.epoch, 0)
+            lost = peer.link.rows()
+            another = keyring()
+            await peer.receipt(peer.epoch, 0, hub=another)
+            for upto in range(1, 4):
+                await peer.row()
+                await peer.receipt(peer.epoch, upto, hub=another)
+            again = peer.link.rows()[len(lost) :]
+            assert [row for row in again if row[0] == peer.old.id][:3] == [(peer.old.id, n) for n in range(3)]
+
+        with_peer(tmp_path, test, old_rows=60)
+
     def test_slow_receipts_leave_the_window_small(self, tmp_path):
         """As over a modem that queues: quick receipts open the window, late ones close it again."""
 
