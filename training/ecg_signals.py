@@ -24,7 +24,7 @@ NOISY = (
 )  # fmt: skip
 MIXES = (("em",), ("ma",), ("bw",), ("em", "ma"), ("bw", "em"), ("bw", "ma"))
 RESAMPLED = ((125.0, 25, 72, 900), (500.0, 25, 18, 400), (250.0, 25, 36, 600))  # rate, up, down, seconds
-TURNED, TURNED_NOISY, OTHER_FRONT_END = 4, 3, 0.3
+TURNED, TURNED_NOISY, OTHER_FRONT_END, WITH_P = 4, 3, 0.3, 0.4
 PLAYED_HZ = (300.0, 360.0, 430.0)  # turned leads are also played slower and faster
 SYNTHETIC = 700
 RHYTHMS = (
@@ -81,6 +81,8 @@ def _of_record(rng: Generator, noise: dict[str, Floats], first: Record, second: 
         one, other = (r.mv - np.median(r.mv) for r in (first, second))
         turned = Record(first.name, FS_HZ, np.cos(angle) * one + ratio * np.sin(angle) * other, first.beats, ())
         mv, beats = _excerpt(rng, turned, 700)
+        if rng.random() < WITH_P:
+            mv += _p_waves(rng, mv, beats)
         played_hz = float(rng.choice(PLAYED_HZ))
         if rng.random() < OTHER_FRONT_END:
             mv = _front_end(rng, mv)
@@ -90,6 +92,22 @@ def _of_record(rng: Generator, noise: dict[str, Floats], first: Record, second: 
             kinds, snr_db = MIXES[rng.integers(len(MIXES))], float(rng.choice([0, 3, 6, 12]))
             mv = mv + _disturbance(rng, noise, turned, kinds, snr_db, len(mv))
             yield Lesson(first.name, "turned, noisy", played_hz, mv, beats, 0.6)
+
+
+def _p_waves(rng: Generator, mv: Floats, beats: NDArray[np.int64]) -> Floats:
+    """Draw a tall P wave before every beat that is not early, as few records have them."""
+    inside = beats[(beats > 90) & (beats < len(mv) - 18)]
+    size = np.median([np.ptp(mv[r - 18 : r + 18]) for r in inside]) if inside.size else 0.0
+    rr = np.diff(inside, prepend=-1000)
+    width, before, height = rng.uniform(0.06, 0.12) * FS_HZ, rng.uniform(0.12, 0.24) * FS_HZ, rng.uniform(0.1, 0.5)
+    half = int(width / 2)
+    wave = np.cos(np.pi * np.arange(-half, half + 1) / width) ** rng.uniform(1, 2)
+    out = np.zeros(len(mv))
+    for r in inside[rr > 0.8 * np.median(rr)]:
+        middle = int(r - before + rng.normal(0, 2))
+        if middle - half >= 0:
+            out[middle - half : middle + half + 1] = wave
+    return out * height * size * rng.choice([-1, 1])
 
 
 def _front_end(rng: Generator, mv: Floats) -> Floats:

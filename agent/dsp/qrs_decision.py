@@ -6,10 +6,10 @@ Candidates come in order of time, and each is decided once, from
 - what it is in the light of the decisions before: against the running levels of beats and of rejected candidates,
   the last beat (a T wave is near and flatter), the two running QRS shapes, the rhythm, the best rejected rival.
 
-The network has one hidden layer of 24; its table is made by training/ecg.py, which also states data and licence.
-A candidate no surer than 4 to 1 waits up to 0.28 s for a better one, so that a tall P wave gives way to its QRS; it
-is a beat when none comes. A pause of 1.3 RR brings back the best rejected candidate in it (search-back). Beats found
-in either way are flagged late.
+The network has one hidden layer of 48; its table is made by training/ecg.py, which also states data and licence.
+A candidate no surer than 3 to 1 (7 to 1 when it is small) waits up to 0.28 s for a better one, so that a tall P wave
+gives way to its QRS; it is a beat when none comes. A pause of 1.3 RR brings back the best rejected candidate in it
+(search-back). Beats found in either way are flagged late.
 """
 
 from collections import deque
@@ -23,7 +23,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.dsp.qrs_features import Candidates, Peaks
+from agent.dsp.qrs_features import MEDIAN_PAST, Candidates, Peaks
 from agent.model import Beat
 
 Floats = NDArray[np.float64]
@@ -40,10 +40,11 @@ LATE_AFTER_S = 0.3  # when a candidate at its end has had the time to be confirm
 LATEST_PAUSE_S = 3.9  # or so many seconds, so that silence is told after it
 REMEMBERED = 64  # rejected candidates: more than fit in such a pause
 LATE_LOG_ODDS = -1.5  # what a candidate must have to come back
-DOUBT_LOG_ODDS = 1.5  # a beat no surer than this waits
+DOUBT_LOG_ODDS = 1.0  # a beat no surer than this waits,
+DOUBT_SMALL_LOG_ODDS = 2.0  # or than this when smaller than beats are in both bands, as P waves are,
 DOUBT_S = 0.28  # so long for a better candidate: a P wave has its QRS within
 FIRST_BEATS = 4  # that there is a context to doubt in
-FAINT, DUE_RR = 2.5, 1.3  # a twelfth of a beat's size in both bands is not even weighed before a beat is due
+FAINT, DUE_RR = 1.75, 1.3  # a sixth of a beat's size in both bands is not even weighed before a beat is due
 FIRST_RR_S = 0.8
 LONGEST_RR_S = 3.0
 LOG_SHORTEST = log(0.02)
@@ -133,13 +134,14 @@ class Shapes:
 
 @dataclass(slots=True, eq=False)
 class Seen:
-    """A candidate as it was weighed: its envelope's peak and its R, amplitudes in both bands, slope wave, shape."""
+    """A candidate as it was weighed: its envelope's peak and its R, amplitudes in both bands, what came before."""
 
     odds: float
     peak: int
     r: int
     a: float
     b: float
+    background: float
     patch: Floats
     near: tuple[float, float, int] = (0.0, 0.0, 0)  # what `Shapes.nearer` says of the patch
 
@@ -164,7 +166,13 @@ class Decision:
         self._spread = 0.0
         self._weighed = 0
         self._sure = self.doubt = 0.5
+        self._background = 0.0
         self.interrupt()
+
+    @property
+    def background(self) -> float:
+        """The median of envelope A in the two seconds before a beat, as a share of the beat's, over recent beats."""
+        return exp(self._background)
 
     def interrupt(self) -> None:
         """The signal was lost: no interval reaches across, nothing before it can come back."""
@@ -188,13 +196,14 @@ class Decision:
         """Decide candidates in order; give the beats among them."""
         out: list[Beat] = []
         static, patches = self._network.static(found.features), found.patch
-        rows = zip(found.peak.tolist(), found.r.tolist(), found.log_a.tolist(), found.log_b.tolist(), strict=True)
-        for i, (peak, r, a, b) in enumerate(rows):
+        columns = (found.peak, found.r, found.log_a, found.log_b, found.features[:, MEDIAN_PAST])
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        for i, (peak, r, a, b, background) in enumerate(rows):
             if self._doubtful is not None or peak >= self._pause_ends:
                 out += self.advance(peak)
             if r < self._ready or (a < self._faint_a and b < self._faint_b and peak < self._due):
                 continue
-            seen = Seen(0.0, peak, r, a, b, patches[i])
+            seen = Seen(0.0, peak, r, a, b, background, patches[i])
             self._weigh(seen, i, static)
             if self._doubtful is not None:
                 if seen.odds > self._doubtful.odds:
@@ -207,7 +216,7 @@ class Decision:
                     self._weigh(seen, i, static)
             if seen.odds <= 0.0:
                 self._reject(seen)
-            elif seen.odds < DOUBT_LOG_ODDS and self._beats >= FIRST_BEATS:
+            elif self._beats >= FIRST_BEATS and seen.odds < self._sure_enough(a, b):
                 self._doubtful = seen
             else:
                 out.append(self._accept(seen, late=False))
@@ -248,6 +257,9 @@ class Decision:
     def _observe(self, i: int, dynamic: tuple[float, ...]) -> None:
         """See what was weighed; training looks in here."""
 
+    def _sure_enough(self, a: float, b: float) -> float:
+        return DOUBT_SMALL_LOG_ODDS if a < self._level_a and b < self._level_b else DOUBT_LOG_ODDS
+
     def _reject(self, seen: Seen) -> None:
         self._rejected.append(seen)
         self._rival = max(self._rival, seen.odds)
@@ -261,6 +273,8 @@ class Decision:
         rate = max(0.125, 1.0 / (self._beats + 1))
         self._level_a += rate * (a - self._level_a)
         self._level_b += rate * (b - self._level_b)
+        if seen.background < 0.0:  # not so where the signal has only begun: the past unknown counts as loud
+            self._background += (rate if self._background < 0.0 else 1.0) * (seen.background - self._background)
         if self._last is not None:
             interval = min(LONGEST_RR_S, (r - self._last.r) / self.fs_hz)
             self._rr.append(interval)

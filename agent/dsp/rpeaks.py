@@ -15,7 +15,8 @@ from agent.dsp.stream import as_samples, check_rate
 from agent.model import Beat, Happening, NoValue, Rate, StageEvent
 
 OUT_OF_RANGE_MV = 1e4  # no front end gives ten volts: such a number, NaN and infinity are no samples
-MOST_DOUBT = ((0.9, 0.32), (0.6, 0.16), (0.0, 0.105))  # for a share of steady RR intervals; set on records held out
+STEADY_SHARE = 0.9  # of RR intervals near their median
+MOST_DOUBT = ((STEADY_SHARE, 0.32), (0.6, 0.0175), (0.0, 0.010))  # below it times background; set on records held out
 LATEST_S = 0.55  # by when any beat is confirmed
 MOST_S = 30.0  # of samples taken at once
 HELD_S = 0.05  # a longer run of no samples is a gap
@@ -83,9 +84,11 @@ class RPeakDetector:
         rate = self._rate.rate(self._next / self.fs_hz)
         if rate.bpm is None:
             return rate
-        steady = self._rate.steady()
+        steady, doubt = self._rate.steady(), self._decision.doubt
+        if steady < STEADY_SHARE:  # then one beat too many or too few changes the median, and noise makes them
+            doubt *= self._decision.background
         most = next(most for share, most in MOST_DOUBT if steady >= share)
-        return Rate(None, NoValue.UNSURE) if self._decision.doubt > most else rate
+        return Rate(None, NoValue.UNSURE) if doubt > most else rate
 
     def push(self, block: ArrayLike) -> list[Beat]:
         """Take samples (n,) in mV; give the beats they confirm."""

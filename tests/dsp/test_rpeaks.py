@@ -365,6 +365,17 @@ def test_no_rate_has_a_reason():
     assert detector.rate().reason is NoValue.LEAD_OFF
 
 
+def test_what_lies_between_beats_is_known_at_any_gain():
+    def background(noise_mv, gain):
+        detector = RPeakDetector(250.0)
+        detector.push(gain * ecg(250.0, 20, regular(75, 20), t_mv=0.2, noise_mv=noise_mv, seed=3))
+        return detector._decision.background
+
+    assert background(0.005, 1.0) < 0.1
+    assert background(0.1, 1.0) > 2 * background(0.005, 1.0)
+    assert background(0.1, 4.0) == pytest.approx(background(0.1, 1.0), rel=0.01)
+
+
 def test_pacing_spikes_are_told_from_1_khz_on():
     at = regular(70, 10)
     for fs_hz, told in ((1000.0, True), (2000.0, True), (500.0, False)):

@@ -3,8 +3,8 @@ import pytest
 
 from agent.dsp.qrs_decision import N_DYNAMIC, Network
 from agent.dsp.qrs_features import N_STATIC
-from training.ecg import Case, auc, candidates, fit, logistic, match, weighed
-from training.ecg_signals import _synthetic
+from training.ecg import Case, auc, averaged, candidates, fit, logistic, match, weighed
+from training.ecg_signals import FS_HZ, _p_waves, _synthetic
 
 
 def minute(seed):
@@ -37,10 +37,38 @@ def test_fit_learns_a_rule_of_both_parts():
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (20_000, N_STATIC + N_DYNAMIC)).astype(np.float32)
     y = (x[:, 0] + x[:, N_STATIC] > 0.2).astype(np.float32)
-    network = Network(fit(x, y, np.ones_like(y), 20))
+    network = Network(fit(x, y, np.ones_like(y), 20, seed=1))
     static = network.static(x[:500, :N_STATIC])
     odds = [network.log_odds(static[k], x[k, N_STATIC:].tolist()) for k in range(500)]
     assert np.mean((np.array(odds) > 0) == (y[:500] > 0)) > 0.9
+
+
+def test_an_averaged_network_gives_the_mean_of_the_log_odds():
+    rng = np.random.default_rng(2)
+    width = N_STATIC + N_DYNAMIC
+    tables = [
+        {"hidden": rng.normal(size=(width, 5)), "bias": rng.normal(size=5), "out": rng.normal(size=5), "out_bias": k}
+        for k in (0.3, -0.1)
+    ]
+    x = rng.normal(size=width)
+
+    def odds(table):
+        network = Network(table)
+        return network.log_odds(network.static(x[None, :N_STATIC])[0], x[N_STATIC:].tolist())
+
+    assert odds(averaged(tables)) == pytest.approx(np.mean([odds(table) for table in tables]), abs=1e-6)
+
+
+def test_p_waves_come_before_beats_and_not_before_early_ones():
+    beats = np.array([400, 700, 850, 1200, 1500])
+    mv = np.zeros(1800)
+    mv[beats] = 1.0
+    for seed in range(10):
+        drawn = np.abs(_p_waves(np.random.default_rng(seed), mv, beats))
+        places = [drawn[r - round(0.32 * FS_HZ) : r - round(0.05 * FS_HZ)].max() for r in beats.tolist()]
+        assert np.min(np.delete(places, 2)) >= 0.09
+        assert drawn[701:850].max() == 0.0
+        assert drawn.max() <= 0.51
 
 
 def test_logistic_and_auc():
