@@ -103,7 +103,7 @@ def heart(rng: Generator, seconds: float) -> tuple[Floats, Floats, Floats]:
     murmur = rng.random() < 0.45
     systolic = rng.random() < 0.65
     kind = rng.choice(["diamond", "plateau", "falling", "rising"])
-    murmur_gain = between(rng, 0.03, 0.7) if rng.random() < 0.75 else between(rng, 0.7, 4)
+    murmur_gain = between(rng, 0.03, 0.7) if rng.random() < 0.7 else between(rng, 0.7, 8)
     low = between(rng, 25, 350)
     air = band(rng.standard_normal(n + FS_HZ), low, min(low * between(rng, 1.8, 6), 900), 1)[FS_HZ:]
     if rng.random() < 0.2:  # a musical murmur
@@ -137,7 +137,7 @@ def heart(rng: Generator, seconds: float) -> tuple[Floats, Floats, Floats]:
     y = equalised(rng, y * breath, 5.0)
     filtered = rng.random() < 0.35  # by a diaphragm or the recorder's own settings
     y = band(y, between(rng, 30, 220) if filtered else 16, between(rng, 400, 2500), rng.integers(1, 3))
-    y = with_floor(rng, y, *((-65, -30) if rng.random() < 0.6 else (-30, -12)))
+    y = with_floor(rng, y, *((-65, -28) if rng.random() < 0.7 else (-28, -14)))
     return y, np.array(s1_times), np.array(s2_times)
 
 
@@ -207,7 +207,9 @@ def lung(rng: Generator, seconds: float) -> Floats:
         corner * between(rng, 0.6, 1.3)
     )
     loud = np.sqrt(np.mean(y**2))
-    kind = rng.choice(["plain", "wheeze", "rhonchus", "crackles", "both", "rub"], p=[0.33, 0.15, 0.12, 0.25, 0.1, 0.05])
+    kind = rng.choice(
+        ["plain", "wheeze", "rhonchus", "crackles", "both", "rub"], p=[0.28, 0.14, 0.10, 0.32, 0.11, 0.05]
+    )
     if kind in {"wheeze", "both", "rhonchus"}:
         for _ in range(rng.integers(1, 3)):
             f0 = between(rng, 60, 220) if kind == "rhonchus" else between(rng, 110, 900)

@@ -13,9 +13,9 @@ from training.room_noises import noise
 
 CLIP_S = 8.0
 EXAMPLE_S = 5.12  # 320 frames
-RECORDED = {"heart": 0.4, "lung": 0.35}  # share of targets that are recordings, the others are synthetic
+RECORDED = {"heart": 0.5, "lung": 0.4}  # share of targets that are recordings, the others are synthetic
 SHARES = (0.46, 0.42, 0.12)  # of the modes
-SNR_DB = (-7.0, 19.0)
+SNR_DB = (-8.0, 18.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,5 +80,5 @@ def sources(rng: Generator, pools: Pools) -> tuple[int, Floats, Floats]:
 
 def noise_gain(rng: Generator) -> float:
     """Draw how loud the noise is against the clean sound; now and then there is next to none."""
-    snr_db = 45.0 if rng.random() < 0.05 else rng.uniform(*SNR_DB)
+    snr_db = 45.0 if rng.random() < 0.08 else rng.uniform(*SNR_DB)
     return float(10 ** (-snr_db / 20))

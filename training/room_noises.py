@@ -98,13 +98,17 @@ def slow(rng: Generator, n: int, f_hz: float) -> Floats:
 
 
 def hum(rng: Generator, n: int) -> Floats:
-    """Mains, compressor or fan: harmonics over a little air."""
+    """Mains, compressor or fan: harmonics, often odd ones, some coming and going, over a little air."""
     t = np.arange(n) / FS_HZ
-    f0 = rng.choice([50.0, 100.0, between(rng, 30, 250)])
+    f0 = rng.choice([50.0, 60.0, 100.0, between(rng, 30, 250)])
+    step = 2 if rng.random() < 0.4 else 1
+    fading = rng.uniform(0, 0.7) if rng.random() < 0.5 else 0.0  # share of the harmonics
     y = np.zeros(n)
-    for k in range(1, rng.integers(3, 14)):
+    for k in range(1, rng.integers(3, 20), step):
         if k * f0 < 1900:
-            y += between(rng, 0.1, 1) / k ** rng.uniform(0, 1.2) * np.sin(2 * np.pi * k * f0 * t + rng.uniform(0, 6))
+            gain = between(rng, 0.1, 1) / k ** rng.uniform(-0.2, 1.2)
+            there = np.clip(0.5 + 2 * slow(rng, n, between(rng, 0.2, 4)), 0, 1) if rng.random() < fading else 1.0
+            y += gain * there * np.sin(2 * np.pi * k * f0 * t + rng.uniform(0, 6))
     return y / y.std() + between(rng, 0.1, 1.5) * coloured(rng, n, rng.uniform(0.5, 2))
 
 
@@ -123,6 +127,40 @@ def machine(rng: Generator, n: int) -> Floats:
     f0 = between(rng, 60, 500)
     y += rng.uniform(0, 1) * y.std() * np.sin(2 * np.pi * f0 * t + 3 * np.sin(angle))
     return y
+
+
+def vehicle(rng: Generator, n: int) -> Floats:
+    """Road, rail or engine: a rumble that swells, a gliding tone with its harmonics, jolts."""
+    y = band(coloured(rng, n, rng.uniform(0.5, 2.5)), between(rng, 15, 60), between(rng, 150, 1200), 1)
+    y = y / y.std() * np.exp(rng.uniform(0, 0.8) * slow(rng, n, between(rng, 0.1, 3)))
+    turns = between(rng, 20, 200) * 2 ** (rng.uniform(0, 0.4) * slow(rng, n, between(rng, 0.1, 0.5)))
+    angle = 2 * np.pi * np.cumsum(turns) / FS_HZ
+    strength = between(rng, 0.05, 1)
+    for k in range(1, 10):
+        if k * turns.max() < 1900:
+            y += strength * rng.uniform(0, 1) / k ** rng.uniform(0, 1) * np.sin(k * angle + rng.uniform(0, 6))
+    return y + rng.uniform(0, 0.7) * handling(rng, n)
+
+
+def music(rng: Generator, n: int) -> Floats:
+    """Notes, chords, sirens and alarms: harmonics that begin, glide and end."""
+    y = np.zeros(n)
+    gliding, tilt = 0.6 if rng.random() < 0.2 else 0.05, rng.uniform(0.3, 2)
+    for _ in range(rng.integers(1, 5)):
+        at = int(-rng.uniform(0, 1) * FS_HZ)
+        while at < n:
+            u = np.linspace(0, 1, int(between(rng, 0.08, 2.5) * FS_HZ))
+            t = u * len(u) / FS_HZ
+            f_hz = between(rng, 70, 1200) * 2 ** (gliding * rng.normal() * u) * (1 + 0.01 * np.sin(2 * np.pi * 5 * t))
+            angle = 2 * np.pi * np.cumsum(f_hz) / FS_HZ
+            tone = sum(
+                (k**-tilt * np.sin(k * angle + rng.uniform(0, 6)) for k in range(1, 9) if k * f_hz.max() < 1950),
+                np.zeros(len(u)),
+            )
+            envelope = np.minimum(1, u / rng.uniform(0.01, 0.3)) * (1 - u) ** rng.uniform(0.1, 2)
+            add(y, at, tone * envelope * between(rng, 0.1, 1))
+            at += int(len(u) * between(rng, 0.5, 2))
+    return y / (y.std() + 1e-9) + between(rng, 0.02, 0.8) * coloured(rng, n, rng.uniform(0.5, 2))
 
 
 def crockery(rng: Generator, n: int) -> Floats:
@@ -150,18 +188,22 @@ def water(rng: Generator, n: int) -> Floats:
 
 
 def rubbing(rng: Generator, n: int) -> Floats:
-    """Chest piece on skin or cloth: strokes made of many small slips, and now and then a knock."""
+    """Chest piece on skin or cloth: strokes made of many small slips, some creaking, and now and then a knock."""
     y = np.zeros(n)
     at = rng.uniform(0, 0.5) * FS_HZ
+    pause_s = between(rng, 0.02, 0.9)
     while at < n:
         length = int(between(rng, 0.03, 0.6) * FS_HZ)
         slips = np.zeros(length)
         count = max(1, int(length / FS_HZ * between(rng, 40, 500)))
-        np.add.at(slips, rng.integers(0, length, count), rng.standard_t(3, count))
+        places = rng.integers(0, length, count)
+        if rng.random() < 0.25:  # it creaks: slips as regular as a tone
+            places = np.arange(0, length, length / count).astype(int)[:count]
+        np.add.at(slips, places, rng.standard_t(3, len(places)))
         slips += rng.uniform(0, 0.6) * rng.standard_normal(length)
         stroke = np.sin(np.pi * np.arange(length) / length) ** rng.uniform(0.5, 2)
         add(y, int(at), slips * stroke * between(rng, 0.2, 1))
-        at += length * rng.uniform(0.5, 1) + rng.exponential(between(rng, 0.1, 0.9)) * FS_HZ
+        at += length * rng.uniform(0.5, 1) + rng.exponential(pause_s) * FS_HZ
     y = band(y, between(rng, 25, 100), between(rng, 400, 1800), rng.integers(1, 3))
     return y / (y.std() + 1e-9) + rng.uniform(0, 1.2) * handling(rng, n)
 
@@ -201,19 +243,20 @@ def bangs(rng: Generator, n: int) -> Floats:
 
 
 KINDS = {
-    voice: 0.24, babble: 0.11, steady: 0.22, hum: 0.06, machine: 0.07, crockery: 0.05, water: 0.04, rubbing: 0.10,
-    handling: 0.03, bangs: 0.08,
+    voice: 0.18, babble: 0.09, steady: 0.18, hum: 0.08, music: 0.06, machine: 0.05, vehicle: 0.06, crockery: 0.04,
+    water: 0.03, rubbing: 0.14, handling: 0.03, bangs: 0.06,
 }  # fmt: skip
-TOUCH = {rubbing, handling, steady}  # heard by the chest piece directly, not through the air
+TOUCH = {rubbing, handling, steady, vehicle}  # heard by the chest piece directly, not through the air
 
 
 def noise(rng: Generator, seconds: float) -> Floats:
     """Give some room for `seconds`, of unit power, as it leaks into a stethoscope."""
     n = int(seconds * FS_HZ)
-    make = list(KINDS)[rng.choice(len(KINDS), p=np.array(list(KINDS.values())))]
+    make, other = (list(KINDS)[i] for i in rng.choice(len(KINDS), 2, p=np.array(list(KINDS.values()))))
     y = make(rng, n)
-    if rng.random() < 0.15:
-        y = y / (y.std() + 1e-9) + between(rng, 0.2, 1) * steady(rng, n)
+    if rng.random() < 0.25:
+        more = other(rng, n)
+        y = y / (y.std() + 1e-9) + between(rng, 0.1, 1) * more / (more.std() + 1e-9)
     if make not in TOUCH and rng.random() < 0.4:
         length = between(rng, 0.05, 0.6)
         tail = rng.standard_normal(int(length * FS_HZ)) * np.exp(-5 * np.arange(int(length * FS_HZ)) / (length * FS_HZ))

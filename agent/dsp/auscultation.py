@@ -11,7 +11,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from agent.dsp.auscultation_mask import FRAME, FS_HZ, HOP, WINDOW, Mask, mask_for
+from agent.dsp.auscultation_mask import FRAME, FRAMES_HZ, FS_HZ, HOP, TINY, WINDOW, Mask, Spectra, mask_for, running
 from agent.dsp.heart_sounds import HeartSounds
 from agent.dsp.stream import as_samples, check_rate
 from agent.model import Floats, Happening, StageEvent
@@ -39,13 +39,37 @@ class Mode(Enum):
     WIDE = "wide"
 
 
+CLEAN_DB, CLEANEST_DB = 24.0, 30.0
+CLEAN_KEPT = 1 - 1 / (4 * FRAMES_HZ)
+
+
+class Bypass:
+    """Opens the mask where the mask itself finds hardly any noise: what is clean is left alone.
+
+    Sound is what the mask keeps, noise what it takes, both as power over about 4 s. Where they are 24 to 30 dB
+    apart the gains rise to 1.
+    """
+
+    def __init__(self) -> None:
+        self._powers = np.zeros((1, 2))  # of sound and noise, as lfilter keeps them
+
+    def opened(self, spectra: Spectra, gains: Floats) -> Floats:
+        """Give the gains of the next frames, opened as far as these are clean."""
+        magnitudes = np.abs(spectra)
+        parts = [((share * magnitudes) ** 2).sum(axis=1) for share in (gains, 1 - gains)]
+        powers, self._powers = running(np.stack(parts, axis=1), CLEAN_KEPT, self._powers)
+        clean_db = 10 * np.log10((powers[:, :1] + TINY) / (powers[:, 1:] + TINY))
+        share: Floats = np.clip((clean_db - CLEAN_DB) / (CLEANEST_DB - CLEAN_DB), 0.0, 1.0)
+        return gains + share * (1 - gains)
+
+
 class AuscultationDenoiser:
     """Keeps body sounds, lowers what else the microphone heard; never louder than its input.
 
     In: sound at 4 kHz, shape (n,), 1.0 = full scale. Out: the same number of samples, `delay_s` later.
     Short-time Fourier transform of 64 ms every 16 ms with root-Hann windows, one gain within 0..1 per bin,
-    overlap-add. The slowly varying offset (< 0.5 Hz) is removed. `gap` restarts the frames and keeps what was
-    learnt of the room. `mask`: another one than `mask_for(mode)` gives.
+    overlap-add; gains open where the sound is clean (Bypass). The slowly varying offset (< 0.5 Hz) is removed.
+    `gap` restarts the frames and keeps what was learnt of the room. `mask`: another one than `mask_for(mode)` gives.
 
     Events: FALLBACK once at the start when the mask is the classical one, CLIPPING, SILENCE (a second below
     -100 dB of full scale) and NOT_FINITE (such samples count as zero), each once per episode.
@@ -77,6 +101,7 @@ class AuscultationDenoiser:
         self._index = 0
         self._events = [] if self._mask.trained else [StageEvent(0, 0.0, Happening.FALLBACK)]
         self._mask.reset()
+        self._bypass = Bypass()
         self._silent_hops = 0
         self._since_clipping = QUIET_HOPS
         self._since_not_finite = QUIET_HOPS
@@ -117,8 +142,7 @@ class AuscultationDenoiser:
         past = np.concatenate([self._past, x])
         self._past = past[-(FRAME - HOP) :]
         spectra = np.fft.rfft(sliding_window_view(past, FRAME)[::HOP] * WINDOW)
-        # One frame at a time: a product of several rounds differently, and the cutting must not be heard.
-        gains = np.concatenate([self._mask.gains(spectrum[None]) for spectrum in spectra])
+        gains = self._bypass.opened(spectra, self._mask.gains(spectra))
         frames = np.fft.irfft(spectra * gains, FRAME) * SYNTHESIS
         hops = frames.reshape(len(frames), OVERLAP, HOP)
         out = np.concatenate([self._tail, np.zeros((len(frames), HOP))])

@@ -1,5 +1,6 @@
 """Which frequency bins of a stethoscope's sound to keep: gains within 0..1 from short-time spectra."""
 
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from itertools import pairwise
@@ -26,7 +27,7 @@ BANDS = 73
 SINGLE = 40  # bands of one bin each, up to 625 Hz
 MODES = ("heart", "lung", "wide")
 PASS_HZ = {"heart": (20.0, 400.0), "lung": (60.0, 1600.0), "wide": (20.0, 1600.0)}
-FLOOR = {"heart": 10 ** (-30 / 20), "lung": 10 ** (-10 / 20), "wide": 10 ** (-12 / 20)}  # nothing is lowered further
+FLOOR = {"heart": 10 ** (-45 / 20), "lung": 10 ** (-4 / 20), "wide": 10 ** (-12 / 20)}  # nothing is lowered further
 LEVEL_S = 2.0
 SMOOTHING_S = 0.1
 RISE = 0.25 / FRAMES_HZ  # of the tracked minimum, 2.5 dB a second
@@ -39,7 +40,11 @@ SMOOTH_KEPT = 1 - 1 / (SMOOTHING_S * FRAMES_HZ)
 GROUP_STARTS = np.arange(0, BANDS, 4)[:18]
 GROUP_SIZES = np.diff(np.append(GROUP_STARTS, BANDS))
 GROUPS = len(GROUP_STARTS)
-FEATURES = 2 * BANDS + 2 * GROUPS + 1
+PIECE = 16  # samples: 4 ms, as short as a crackle
+PIECES = slice(2, FRAME // PIECE - 2)  # of a frame; the window leaves next to nothing of the outer ones
+PIECE_WINDOW = (WINDOW**2).reshape(-1, PIECE).sum(axis=1)[PIECES]
+ABOVE_BINS = np.arange(BINS) >= np.array([[3], [16]])  # 47 and 250 Hz
+FEATURES = 2 * BANDS + 2 * GROUPS + 1 + len(ABOVE_BINS) * len(PIECE_WINDOW)
 TINY = 1e-9
 WEIGHTS = ("dense_w", "dense_b", "input_w", "input_b", "state_w", "state_b", "gain_w", "gain_b")
 
@@ -78,11 +83,12 @@ def low_matrix() -> Floats:
 
 
 class Features:
-    """What the network sees of a frame, shape (frames, n, 183) for n sounds side by side, whatever their loudness.
+    """What the network sees of a frame, shape (frames, n, 207) for n sounds side by side, whatever their loudness.
 
     In units of 10 dB: log band powers minus their running mean over all bands and 2 s; minus each band's own tracked
     minimum, which follows downwards at once and upwards by 2.5 dB a second; the band powers in 18 groups one and two
-    heart beats ago; and how regular the sound is (0..1). A beat is the lag (0.32 to 1.5 s) of the largest
+    heart beats ago; how regular the sound is (0..1); and how each 4 ms of the frame stand out of it, above 47 and
+    above 250 Hz, for what is shorter than the frame. A beat is the lag (0.32 to 1.5 s) of the largest
     autocorrelation of four compressed low-frequency envelopes over about 3 s.
     """
 
@@ -111,18 +117,16 @@ class Features:
         history = np.concatenate([self._history, groups])
         self._history = history[len(x) :]
         echoes = [self._echo(history, beat), self._echo(history, 2 * beat)]
-        return np.concatenate([relative, x - self._least(x), *echoes, regular[..., None]], axis=-1)
+        return np.concatenate([relative, x - self._least(x), *echoes, regular[..., None], bursts(spectra)], axis=-1)
 
     def _least(self, x: Floats) -> Floats:
         """Follow each band's minimum."""
         if self._smooth is None:
             self._smooth = SMOOTH_KEPT * x[:1]
         smooth, self._smooth = running(x, SMOOTH_KEPT, self._smooth)
-        risen = RISE * np.arange(1, len(x) + 1)[:, None, None]
-        smooth[0] = np.minimum(smooth[0], self._minimum + RISE)
-        least: Floats = np.minimum.accumulate(smooth - risen) + risen
-        self._minimum = least[-1]
-        return least
+        for now in smooth:
+            self._minimum = now[:] = np.minimum(now, self._minimum + RISE)
+        return smooth
 
     def _beat(self, envelopes: Floats, weight: Floats) -> tuple[NDArray[np.intp], Floats]:
         """Follow the autocorrelation; give the best lag in frames and its share of the whole."""
@@ -146,6 +150,16 @@ class Features:
         return loudest
 
 
+def bursts(spectra: Spectra) -> Floats:
+    """Loudness of the inner 4 ms pieces of each frame against their mean, in units of 10 dB, (frames, n, 24)."""
+    pieces = np.fft.irfft(spectra[..., None, :] * ABOVE_BINS, FRAME).reshape(
+        *spectra.shape[:-1], len(ABOVE_BINS), -1, PIECE
+    )
+    power = (pieces**2).sum(axis=-1)[..., PIECES] / PIECE_WINDOW + TINY / FRAME
+    loudness: Floats = np.log10(power / power.mean(axis=-1, keepdims=True))
+    return loudness.reshape(*spectra.shape[:-1], -1)
+
+
 def running(x: Floats, kept: float, state: Floats) -> tuple[Floats, Floats]:
     """Running mean along the first axis that keeps the share `kept` of itself at each step, and its new state."""
     y, state = lfilter([1 - kept], [1, -kept], x, axis=0, zi=state)
@@ -157,7 +171,7 @@ class TrainedMask:
 
     The gains run from the mode's floor to 1.
 
-    `weights`: dense_w (units, 183 + 3), dense_b, input_w (3 units, units), input_b, state_w (3 units, units),
+    `weights`: dense_w (units, 207 + 3), dense_b, input_w (3 units, units), input_b, state_w (3 units, units),
     state_b (gates in the order reset, update, new), gain_w (129, units), gain_b.
     """
 
@@ -178,19 +192,25 @@ class TrainedMask:
         self._state: NDArray[np.float32] = np.zeros(self._w["state_w"].shape[1], dtype=np.float32)
 
     def gains(self, spectra: Spectra) -> Floats:
-        """Give the gains of the next frames; all but the unit's own past is one product for all of them."""
+        """Give the gains of the next frames; rounded alike however many come at once."""
         w, n = self._w, len(self._state)
         seen = self._features.of(spectra[:, None])[:, 0].astype(np.float32)
-        hidden = np.maximum(seen @ self._dense_w.T + self._dense_b, 0)
-        entering = hidden @ w["input_w"].T + w["input_b"]
+        hidden = np.maximum(each(seen, self._dense_w) + self._dense_b, 0)
+        entering = each(hidden, w["input_w"]) + w["input_b"]
         states = np.empty((len(spectra), n), dtype=np.float32)
         for enters, state in zip(entering, states, strict=True):
             staying = w["state_w"] @ self._state + w["state_b"]
             gates = sigmoid(enters[: 2 * n] + staying[: 2 * n])
             new = np.tanh(enters[2 * n :] + gates[:n] * staying[2 * n :])
             self._state = state[:] = new + gates[n:] * (self._state - new)
-        kept = sigmoid(states @ w["gain_w"].T + w["gain_b"]).astype(np.float64)
+        kept = sigmoid(each(states, w["gain_w"]) + w["gain_b"]).astype(np.float64)
         return self._floor + (1 - self._floor) * kept
+
+
+def each(rows: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Product of `weights` with each of `rows` by itself: one product for all would round by how many they are."""
+    product: NDArray[np.float32] = (rows[:, None] @ weights.T)[:, 0]
+    return product
 
 
 def sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -234,13 +254,17 @@ class ClassicalMask:
         return np.asarray(self._band * np.maximum(np.sqrt(kept), FLOOR["lung"]))
 
 
+def unpacked(stored: Mapping[str, NDArray[np.integer | np.floating]]) -> Weights:
+    """Weights as TrainedMask takes them from whole numbers and the size of their steps, one per row."""
+    return {name: (stored[name] * stored[f"{name}_step"]).astype(np.float32) for name in WEIGHTS}
+
+
 @cache
 def packaged_weights() -> Weights | None:
     """Give the trained weights that ship with the package, or None when they are missing or damaged."""
     try:
         with files("agent.dsp").joinpath("weights", "auscultation.npz").open("rb") as file:
-            stored = dict(np.load(file))
-            weights = {name: stored[name].astype(np.float32) for name in WEIGHTS}
+            weights = unpacked(np.load(file))
             return weights if weights["dense_w"].shape[1] == FEATURES + len(MODES) else None
     except (OSError, EOFError, ValueError, KeyError, AttributeError, BadZipFile):
         return None
