@@ -276,7 +276,7 @@ Peers missing: {", ".join(missing) or "none"}.
 |---|---|---|---|
 {chr(10).join(met(ours_summary))}
 
-On recordings and noises looked at for nothing else: {elsewhere(scorer)}
+On other recordings, in noises of another seed: {elsewhere(scorer)}
 
 - Ours by input SNR (dB): {by(ours_summary, "by_snr")}.
 - By noise: {by(ours_summary, "by_noise")}.
