@@ -45,9 +45,10 @@ from agent.status import Tally, resources, since_exec_s
 from agent.supervisor import supervise
 from agent.transport import identity as identities
 from agent.transport.delivery import Delivery
+from agent.transport.link import Broker, Link, Will, connect
 from agent.transport.messages import Command, Order
 from agent.transport.records import RecordWriter
-from agent.transport.uplink import Broker, Hooks, Link, Uplink, Will, connect
+from agent.transport.uplink import Hooks, Uplink
 from agent.visiting import Visiting
 
 log = logging.getLogger(__name__)

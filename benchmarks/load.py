@@ -38,9 +38,9 @@ from agent.transport import hubkeys, seal, sequence, topics, wire
 from agent.transport.delivery import Delivery
 from agent.transport.epoch import Epoch
 from agent.transport.identity import Identity, client_context
+from agent.transport.link import Broker, Link, connect
 from agent.transport.messages import Batch, EpochReason, Receipt, State, VisitBody, VisitStep
 from agent.transport.records import RecordWriter
-from agent.transport.uplink import Broker, Link, connect
 from benchmarks.wire import OXIMETER, VITALS, _signals
 from hub.app import HubSettings, load_keyring
 from hub.nats import BrokerFiles, NatsServer, free_port, write_config

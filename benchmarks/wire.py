@@ -38,7 +38,8 @@ from agent.recorder import Recorder
 from agent.signals import EVERY_S
 from agent.transport import identity as identities
 from agent.transport.delivery import Delivery
-from agent.transport.uplink import Broker, Hooks, Uplink, connect
+from agent.transport.link import Broker, connect
+from agent.transport.uplink import Hooks, Uplink
 
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks" / "wire.md"
 HEADERS = 20 + 32  # IPv4, and TCP with its time stamps

@@ -21,7 +21,7 @@ from agent.errors import ProvisioningError
 from agent.outbox import Lock
 from agent.transport.hubkeys import load_private
 from agent.transport.identity import Identity, client_context
-from agent.transport.uplink import Broker, connect
+from agent.transport.link import Broker, connect
 from hub.custody import CustodyView, entries_of
 from hub.keys import Keyring
 from hub.receiver import Heard, Pending, Receiver

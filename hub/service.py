@@ -8,8 +8,8 @@ from contextlib import AbstractAsyncContextManager, suppress
 from agent.errors import HubError, StateError
 from agent.supervisor import Backoff, attempt, side_by_side
 from agent.transport import topics
+from agent.transport.link import Link
 from agent.transport.messages import Order
-from agent.transport.uplink import Link
 from hub.receiver import Heard, Pending, Receiver
 
 log = logging.getLogger(__name__)

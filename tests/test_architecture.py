@@ -21,7 +21,7 @@ ONE_IMPORTER = {
     "dbus_fast": {"agent/drivers/pairing.py"},
     "serial": {"agent/drivers/serial_port.py"},
     "sounddevice": {"agent/drivers/audio.py"},
-    "aiomqtt": {"agent/transport/uplink.py"},
+    "aiomqtt": {"agent/transport/link.py"},
     "gpiozero": {"agent/display/leds.py"},
 }
 

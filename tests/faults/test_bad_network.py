@@ -13,7 +13,8 @@ from agent.clock import BootClock
 from agent.drivers.simulated.patient import Signal as Made
 from agent.drivers.simulated.patient import auscultation, breathing, recording
 from agent.model import SampleBlock, Signal, Stream, Visit
-from agent.transport.uplink import Broker, Hooks, Uplink, connect
+from agent.transport.link import Broker, connect
+from agent.transport.uplink import Hooks, Uplink
 from agent.transport.window import MOST_BYTES, Window
 from tests.hub.test_service import Hub, Part
 from tests.peers.broker import TestBroker, until

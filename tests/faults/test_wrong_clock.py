@@ -39,7 +39,8 @@ from agent.outbox import OutboxThread
 from agent.recorder import Recorder
 from agent.transport import identity
 from agent.transport.delivery import Delivery
-from agent.transport.uplink import Broker, Hooks, Uplink, connect
+from agent.transport.link import Broker, connect
+from agent.transport.uplink import Hooks, Uplink
 
 here, port, certificate, key, root, sealing = Path(sys.argv[1]), int(sys.argv[2]), *map(Path, sys.argv[3:7])
 steps = [int(step) for step in sys.argv[7].split(",")]

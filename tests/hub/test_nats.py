@@ -209,7 +209,7 @@ class TestWhoIsLetIn:
 
 
 def connect_with(broker, tls):
-    from agent.transport.uplink import connect
+    from agent.transport.link import connect
 
     return connect(broker.address(tls), name=BAG)
 

@@ -17,7 +17,7 @@ from cryptography.x509 import CertificateSigningRequestBuilder, Name, NameAttrib
 from agent.badges import key_ring, read_list
 from agent.errors import HubError, StateError
 from agent.transport.identity import client_context
-from agent.transport.uplink import Broker, connect
+from agent.transport.link import Broker, connect
 from hub.enrolment import Enrolment
 from hub.nats import BrokerFiles, NatsServer, binary, free_port, write_config
 from hub.revocation import Follower, apply_users

@@ -13,8 +13,9 @@ from agent.errors import StateError
 from agent.outbox import OutboxThread
 from agent.transport import wire
 from agent.transport.delivery import Delivery
+from agent.transport.link import connect
 from agent.transport.messages import EpochReason, Order
-from agent.transport.uplink import Hooks, Uplink, connect
+from agent.transport.uplink import Hooks, Uplink
 from hub.receiver import Receiver
 from hub.service import Service
 from hub.store import Store

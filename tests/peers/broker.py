@@ -10,7 +10,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent.transport.identity import client_context
-from agent.transport.uplink import Broker, connect
+from agent.transport.link import Broker, connect
 from hub.nats import BrokerFiles, NatsServer, free_port, write_config, write_users
 from provisioning.authority import certificate_pem, key_pem, write_private
 from tests.peers.cpts import BAG, authority

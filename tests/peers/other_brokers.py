@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from agent.transport.uplink import Broker
+from agent.transport.link import Broker
 from hub.nats import BrokerFiles, NatsServer, die_with_parent, free_port, write_config
 from tests.peers.broker import TestBroker
 from tests.peers.cpts import BAG

@@ -2,14 +2,10 @@
 
 import asyncio
 import gc
-import socket
-import time
 import weakref
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 
-import paho.mqtt.client as paho
 import pytest
 
 from agent.clock import Source
@@ -19,7 +15,7 @@ from agent.supervisor import Backoff
 from agent.transport import seal, sequence, topics, wire
 from agent.transport.delivery import Delivery
 from agent.transport.messages import Command, EpochReceipt, Order, Preview, Receipt, State, TimeAnswer, TimeAsk
-from agent.transport.uplink import KEEPALIVE_S, MOST_REFUSED, PING_ANSWERED_S, SILENCE_S, Hooks, Link, Uplink
+from agent.transport.uplink import MOST_REFUSED, SILENCE_S, Hooks, Uplink
 from agent.transport.window import LEAST_BYTES
 from tests.peers.cpts import BAG, Bags, HandClock, batch, keyring
 
@@ -154,37 +150,6 @@ def with_peer(path, test, **settings):
     asyncio.run(main())
     peer.outbox.close()
     return peer
-
-
-class TestPings:
-    """What Link tells paho, and how soon a ping must be answered; over a TCP connection that is there."""
-
-    def link(self, sock):
-        mqtt = paho.Client(paho.CallbackAPIVersion.VERSION2)
-        assert mqtt._ping_t == 0, "paho knows when it pinged"
-        mqtt.socket = lambda: sock
-        mqtt._last_msg_out = 0.0
-        return mqtt, Link(SimpleNamespace(_client=mqtt), "broker:8883")
-
-    @pytest.fixture
-    def sock(self):
-        server = socket.create_server(("127.0.0.1", 0))
-        with server, socket.create_connection(server.getsockname()) as sock:
-            yield sock
-
-    def test_what_was_sent_counts_so_that_a_visit_needs_none(self, sock):
-        mqtt, link = self.link(sock)
-        sock.send(b"a row")
-        link.check_pings()
-        assert 0 <= time.monotonic() - mqtt._last_msg_out < KEEPALIVE_S
-
-    def test_one_that_is_not_answered_soon_ends_the_connection(self, sock):
-        mqtt, link = self.link(sock)
-        mqtt._ping_t = time.monotonic() - PING_ANSWERED_S / 2
-        link.check_pings()
-        mqtt._ping_t = time.monotonic() - PING_ANSWERED_S - 0.1
-        with pytest.raises(HubError, match="without answer"):
-            link.check_pings()
 
 
 class TestConnecting:
