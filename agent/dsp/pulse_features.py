@@ -6,9 +6,11 @@ tapping that hide every single pulse, and says nothing about an irregular rhythm
 on how regular the wave has been (the height of its autocorrelation, noise removed).
 """
 
-from dataclasses import dataclass, fields
+from collections import deque
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,26 +43,22 @@ SOUND: Final = 1.85  # energy below which the phase is learned
 NEAR: Final = 0.1  # of a period: a beat of the rhythm this near a maximum of the slope is that maximum
 PHASE_MEMORY: Final = 0.033
 SLOWLY: Final = np.array([PHASE_MEMORY]), np.array([1.0, PHASE_MEMORY - 1.0])
+AROUND: Final = np.array([[-1], [0], [1]])  # a maximum's place, and those beside it
 TINY: Final = 1e-30
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """Candidates in order of `ready`, as arrays (n,); see the comments for units."""
+class Candidate(NamedTuple):
+    """Where a pulse may be; a tuple, made in a fraction of a frozen dataclass's time."""
 
-    at: Floats  # grid samples since the stream began, sub-sample
-    ready: Ints  # the grid sample at which it is known
-    height: Floats  # slope against its usual maximum
-    noise: Floats  # noise of `height`, from above the pulse band
-    excess: Floats  # energy of the last second against the usual
-    phase: Floats  # deviation from the rhythm's phase, cycles -0.5..0.5
-    regular: Floats  # how regular the wave has been, 0..1
-    period_s: Floats
-    slope: NDArray[np.bool_]  # a maximum of the slope, not only of the rhythm
-
-    def only(self, kept: NDArray[np.bool_]) -> "Candidates":
-        """Return the candidates that are `kept` (n,)."""
-        return Candidates(*(getattr(self, column.name)[kept] for column in fields(self)))
+    at: float  # grid samples since the stream began, sub-sample
+    height: float  # slope against its usual maximum
+    phase: float  # deviation from the rhythm's phase, cycles -0.5..0.5
+    excess: float  # energy of the last second against the usual
+    noise: float  # noise of `height`, from above the pulse band
+    period_s: float
+    regular: float  # how regular the wave has been, 0..1
+    ready: int  # the grid sample at which it is known
+    slope: bool  # a maximum of the slope, not only of the rhythm
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +73,8 @@ class _Design:
     noise_gain: float  # RMS of the slope on the grid for white noise whose high-passed RMS is 1
     delay_s: float  # of an upslope
     bank_hz: Floats
-    mixer: Complexes  # (bank, period in grid samples): turns each rate of the bank to 0 Hz
+    repeat: int  # grid samples after which the whole bank's rates begin anew
+    mixer: Floats  # (2, bank, 3 * repeat), real and imaginary: turns each rate of the bank to 0 Hz
     detune_hz: Floats  # phase of the narrow filter, in cycles, off its centre
     detune_phase: Floats
 
@@ -93,6 +92,7 @@ def _design(fs_hz: float) -> _Design:
     gain = np.sqrt(np.sum((y[step:] - y[:-step]) ** 2) / np.sum(signal.lfilter(*high, impulse) ** 2))
     phase = float(np.angle(signal.freqz(*slope, [2.0], fs=fs_hz)[1][0])) / (2 * np.pi)
     repeat = round(grid / BANK_STEP_HZ)
+    mixer = np.exp(-2j * np.pi * np.outer(BANK, np.arange(repeat)) / repeat)
     detune = np.linspace(-0.5, 0.5, 101)
     return _Design(
         step=step,
@@ -102,8 +102,10 @@ def _design(fs_hz: float) -> _Design:
         narrow=narrow,
         noise_gain=float(gain),
         delay_s=-phase / 2.0 + 0.5 / grid,
+        repeat=repeat,
         bank_hz=BANK * grid / repeat,
-        mixer=np.exp(-2j * np.pi * np.outer(BANK, np.arange(repeat)) / repeat),
+        # Apart: as complex numbers they are filtered at half the speed. Three times: any two periods are one slice.
+        mixer=np.tile(np.array((mixer.real, mixer.imag)), 3),
         detune_hz=detune,
         detune_phase=np.angle(signal.freqz(*narrow, detune, fs=grid)[1]) / (2 * np.pi),
     )
@@ -121,6 +123,12 @@ class PulseFeatures:
         hops = grid / HOP
         self._level_hops, self._now_hops = round(LEVEL_S * hops), round(NOW_S * hops)
         self._peak_hops, self._period_hops = round(PEAK_S * hops), round(PERIOD_S * hops)
+        # Of the autocorrelation, at every second grid sample:
+        self._wave_hz = grid / 2
+        self._points = self._period_hops * HOP // 2
+        self._shortest = int(SHORTEST_S * self._wave_hz)
+        self._longest = min(int(LONGEST_S * self._wave_hz), self._points - 2)
+        self._products_of_all = self._points - np.arange(self._longest + 2)[None]
         self.reset()
 
     def reset(self) -> None:
@@ -131,213 +139,200 @@ class PulseFeatures:
     def restart(self) -> None:
         """Begin anew at the next sample, keeping only the rhythm."""
         self._first: float | None = None
-        self._z: list[Floats] = [np.zeros(4), np.zeros(2)]
-        self._z_bank: Complexes = np.zeros((len(BANK), 2), dtype=np.complex128)
-        self._rest: Floats = np.empty((2, 0))  # filtered samples that do not fill a grid sample
-        self._last_y = 0.0
+        self._z: list[Floats] = [np.zeros(4), np.zeros(2), np.zeros((2, len(BANK), 2))]
+        self._rest: Floats = np.zeros((2, 1))  # the last grid sample's end, then filtered samples that fill none
         self.grid = 0  # grid samples made
-        self._done = 0  # of these, looked at for candidates
-        self._from = 0  # grid index of the first sample kept
+        self._from = 0  # grid index of the first sample of the slope kept
         self._u: Floats = np.empty(0)
-        self._bank: Complexes = np.empty((len(BANK), 0), dtype=np.complex128)
         self._open: Floats = np.empty((2, 0))  # slope and noise power of the unfinished hop
         self._hops = 0
-        self._stats: Floats = np.empty((3, 0))  # per hop: largest slope, energy, noise power
-        self._peaks: Floats = np.empty(0)
-        self._nows: Floats = np.empty(0)
-        self._waves: Floats = np.empty((0, HOP // 2))
-        self._quiet: Floats = np.empty(0)
-        self._periods: list[float] = []
-        self._regulars: list[float] = []
-        self._known: Floats = np.empty((6, 0))  # per hop: level, excess, noise, noise now, period, regular
+        self._powers: Floats = np.empty((2, 0))  # per hop: energy, noise power
+        self._largest: Floats = np.empty(0)
+        self._usual: Floats = np.empty((3, 0))  # per hop: largest slope of 1.5 s, noise power, energy now
+        self._waves: Floats = np.zeros((self._period_hops, HOP // 2))
+        self._quiet: Floats = np.zeros(self._period_hops)
+        self._periods: deque[float] = deque(maxlen=12)
+        self._regulars: deque[float] = deque(maxlen=7)
+        # Of the newest hop: level, excess, noise, period, regular.
+        self._known: Floats = np.array([[0.0], [0.0], [0.0], [self.period_s], [self.regular]])
         self._spin: Complexes = np.zeros(1, dtype=np.complex128)
         self._rhythm_phase = 0.0
         self._last_deviation = 0.0
 
-    def push(self, x: Floats) -> Candidates:
+    def push(self, x: Floats) -> list[Candidate]:
         """Take samples, give the candidates they make ready."""
-        self._make_grid(x)
-        self._close_hops()
-        return self._look_for_candidates()
+        most = (2 * self._design.repeat - 1) * self._design.step  # 20 s, of which two periods of the mixer are enough
+        return [found for k in range(0, x.size, most) for found in self._push(x[k : k + most])]
 
-    def _make_grid(self, x: Floats) -> None:
-        """Filter, and keep the slope and the bank of every `step`-th sample."""
+    def _push(self, x: Floats) -> list[Candidate]:
+        slope, noise_power, bank = self._make_grid(x)
+        if not slope.size:
+            return []
+        closed = self._hops
+        known = self._close_hops(slope, noise_power)
+        before = self.grid
+        self.grid += slope.size
+        self._u = np.concatenate((self._u, slope))
+        ready = np.arange(max(before, self.look), self.grid)
+        if not ready.size:
+            return []
+        hop = (ready + 1) // HOP - closed  # the column of `known` that is known then
+        phase = self._phase(bank[..., ready - before], ready, known[3], hop)
+        return self._look_for_candidates(ready, phase, known, hop)
+
+    def _make_grid(self, x: Floats) -> tuple[Floats, Floats, Floats]:
+        """Return slope (m,), noise power (m,) and bank (2, rates, m) of the grid samples that `x` completes."""
         design = self._design
         if self._first is None:
             self._first = float(x[0])
         x = x - self._first
         slope, self._z[0] = filtered(design.slope, x, self._z[0])
         high, self._z[1] = filtered(design.high, x, self._z[1])
-        y = np.concatenate((self._rest, np.stack((slope, high))), axis=1)
-        m = y.shape[1] // design.step
+        y = np.concatenate((self._rest, (slope, high)), axis=1)
+        m = (y.shape[1] - 1) // design.step
         self._rest = y[:, m * design.step :]
-        if not m:
-            return
-        slope, high = y[:, : m * design.step].reshape(2, m, design.step)
-        ends = np.empty(m + 1)
-        ends[0], ends[1:] = self._last_y, slope[:, -1]
+        ends = y[0, : m * design.step + 1 : design.step]
         u = ends[1:] - ends[:-1]
-        self._last_y = float(ends[-1])
-        turn = design.mixer.take(np.arange(self.grid, self.grid + m), axis=1, mode="wrap")
-        bank, self._z_bank = filtered(design.narrow, u * turn, self._z_bank)
-        self._u = np.concatenate((self._u, u))
-        self._bank = np.concatenate((self._bank, bank), axis=1)
+        high = y[1, 1 : m * design.step + 1].reshape(m, design.step)
         power = np.einsum("ms,ms->m", high, high) / design.step
-        self._open = np.concatenate((self._open, np.stack((u, power))), axis=1)
-        self.grid += m
+        begin = self.grid % design.repeat
+        bank = u * design.mixer[..., begin : begin + m]
+        if m:  # scipy's loop loses the state of no samples
+            bank, self._z[2] = filtered(design.narrow, bank, self._z[2])
+        return u, power, bank
 
-    def _close_hops(self) -> None:
-        """Bring what is known per hop up to the last full one."""
-        n = self._open.shape[1] // HOP
+    def _close_hops(self, slope: Floats, noise_power: Floats) -> Floats:
+        """Return what is known (5, n + 1) at the last hop and at each of the `n` that are full now."""
+        open_ = np.concatenate((self._open, (slope, noise_power)), axis=1)
+        n = open_.shape[1] // HOP
+        self._open = open_[:, n * HOP :]
         if not n:
-            return
-        u, power = self._open[:, : n * HOP].reshape(2, n, HOP)
-        self._open = self._open[:, n * HOP :]
+            return self._known
+        u, power = open_[:, : n * HOP].reshape(2, n, HOP)
         energy = np.einsum("hs,hs->h", u, u) / HOP
-        self._stats = np.concatenate((self._stats, np.stack((u.max(axis=1), energy, power.mean(axis=1)))), axis=1)
-        largest, energies, powers = self._stats
-        peaks = np.maximum(trailing(largest, n, self._peak_hops, np.max), 0.0)
-        self._peaks = np.concatenate((self._peaks, peaks))
-        level = trailing(self._peaks, n, self._level_hops, _median)
-        self._nows = np.concatenate((self._nows, trailing(energies, n, self._now_hops, np.mean)))
-        usual = trailing(self._nows, n, self._level_hops, _two_fifths)
-        excess = self._nows[-n:] / (usual + TINY)
-        noise = self._design.noise_gain * np.sqrt(trailing(powers, n, self._level_hops, _median))
-        noise_now = self._design.noise_gain * np.sqrt(trailing(powers, n, self._now_hops, np.mean))
+        powers = self._powers = np.concatenate(
+            (self._powers[:, 1 - self._now_hops :], (energy, power.mean(axis=1))), axis=1
+        )
+        self._largest = np.concatenate((self._largest[1 - self._peak_hops :], u.max(axis=1)))
+        peaks = np.maximum(trailing(self._largest, n, self._peak_hops, np.max), 0.0)
+        now, noise_now = trailing(powers, n, self._now_hops, np.mean)
+        self._usual = np.concatenate((self._usual[:, 1 - self._level_hops :], (peaks, powers[1, -n:], now)), axis=1)
+        level, noise = trailing(self._usual[:2], n, self._level_hops, _median)
+        usual = trailing(self._usual[2], n, self._level_hops, _two_fifths)
+        noise_now = self._design.noise_gain * np.sqrt(noise_now)
+        noise = np.maximum(self._design.noise_gain * np.sqrt(noise), noise_now) / (level + TINY)
         quiet = (energy < LOUD * usual).astype(float)
-        self._quiet = np.concatenate((self._quiet, quiet))
-        self._waves = np.concatenate((self._waves, u[:, ::2] * quiet[:, None]))
-        rhythm = self._follow_rhythm(n, noise_now)
-        self._known = np.concatenate((self._known, np.stack((level, excess, noise, noise_now, *rhythm))), axis=1)
+        self._quiet = np.concatenate((self._quiet[1 - self._period_hops :], quiet))
+        self._waves = np.concatenate((self._waves[1 - self._period_hops :], u[:, ::2] * quiet[:, None]))
+        period, regular = self._follow_rhythm(n, noise_now)
+        known = np.concatenate((self._known, (level, now / (usual + TINY), noise, period, regular)), axis=1)
+        self._known = known[:, -1:]
         self._hops += n
-        keep = self._level_hops + self._peak_hops
-        self._stats, self._peaks, self._nows = self._stats[:, -keep:], self._peaks[-keep:], self._nows[-keep:]
-        keep = self._period_hops + PERIOD_HOPS
-        self._waves, self._quiet = self._waves[-keep:], self._quiet[-keep:]
+        return known
 
     def _follow_rhythm(self, n: int, noise: Floats) -> tuple[Floats, Floats]:
         """Return period and regularity at each of the `n` newest hops."""
         period, regular = np.full(n, self.period_s), np.full(n, self.regular)
-        ends = [k for k in range(n) if (self._hops + k + 1) % PERIOD_HOPS == 0]
-        for end, candidate, height in self._find_periods(n, ends, noise) if ends else []:
+        ends = np.arange((-self._hops - 1) % PERIOD_HOPS, n, PERIOD_HOPS)
+        for end, candidate, height in self._find_periods(n, ends, noise[ends]) if ends.size else []:
             if height > 0.0:
-                self._regulars = [*self._regulars[-6:], min(height, 1.0)]
+                self._regulars.append(min(height, 1.0))
                 self.regular = sorted(self._regulars)[len(self._regulars) // 2]
             if height > GOOD_HEIGHT:
-                self._periods = [*self._periods[-11:], candidate]
+                self._periods.append(candidate)
                 self.period_s = sorted(self._periods)[len(self._periods) // 2]
             period[end:], regular[end:] = self.period_s, self.regular
         return period, regular
 
-    def _find_periods(self, n: int, ends: list[int], noise: Floats) -> list[tuple[int, float, float]]:
+    def _find_periods(self, n: int, ends: Ints, noise: Floats) -> list[tuple[int, float, float]]:
         """Return hop, period and height of the autocorrelation's peak of the time that ends with the hops `ends`."""
-        length = self._period_hops
-        rate = self.grid_hz / 2
-        first = self._quiet.size - n + 1 - length
-        waves, quiet = self._waves, self._quiet
-        if first < 0:
-            waves = np.concatenate((np.zeros((-first, waves.shape[1])), waves))
-            quiet = np.concatenate((np.zeros(-first), quiet))
-            first = 0
-        rows = np.array(ends)[:, None] + first + np.arange(length)
-        wave = waves[rows].reshape(len(ends), -1)
-        points = wave.shape[1]
-        low, high = int(SHORTEST_S * rate), min(int(LONGEST_S * rate), points - 2)
+        low, high, points = self._shortest, self._longest, self._points
+        rows = ends[:, None] + np.arange(1 - self._period_hops, 1) + (self._quiet.size - n)
+        wave = self._waves[rows].reshape(ends.size, points)
         size = fft.next_fast_len(points + high + 2, real=True)
-        count = points - np.arange(high + 2)[None]
-        if not quiet.all():
-            count = np.rint(_products(np.repeat(quiet[rows], waves.shape[1], axis=1), size)[:, : high + 2])
+        count = self._products_of_all
+        if not self._quiet.all():
+            count = np.rint(_products(self._quiet[rows].repeat(HOP // 2, axis=1), size)[:, : high + 2])
         acf = _products(wave, size)[:, : high + 2] / np.maximum(count, 0.15 * points)
-        noise_share = np.clip(np.square(noise[ends]) / (acf[:, 0] + TINY), 0.0, 0.8)
+        noise_share = np.minimum(np.square(noise) / (acf[:, 0] + TINY), 0.8)
         acf = acf / (acf[:, :1] + TINY)
         part = acf[:, low : high + 1]
         peak = (part >= acf[:, low - 1 : high]) & (part > acf[:, low + 1 : high + 2])
         height = np.where(peak, part, -1.0)
         best = height.max(axis=1)
-        lag = np.argmax(height >= FIRST_PEAK * best[:, None], axis=1) + low
-        which = np.arange(len(ends))
-        before, top, after = acf[which, lag - 1], acf[which, lag], acf[which, lag + 1]
+        lag = (height >= FIRST_PEAK * best[:, None]).argmax(axis=1) + low
+        before, top, after = acf[np.arange(ends.size), lag + AROUND]
         shift = 0.5 * (before - after) / np.minimum(before - 2.0 * top + after, -TINY)
         height = (top - 0.25 * (before - after) * shift) / (1.0 - noise_share)
         known = (best >= SLIGHT_HEIGHT) & (count[:, 0] >= 0.5 * points)
-        found = zip(ends, known.tolist(), ((lag + shift) / rate).tolist(), height.tolist(), strict=True)
-        return [(end, period_s, regular) for end, sure, period_s, regular in found if sure]
+        period_s = (lag + shift) / self._wave_hz
+        return list(zip(ends[known].tolist(), period_s[known].tolist(), height[known].tolist(), strict=True))
 
-    def _look_for_candidates(self) -> Candidates:
-        """Describe the slope's maxima and the rhythm's beats among the grid samples that are now ready."""
-        a, b = self._done - self._from, self.grid - self.look - self._from
-        if b <= a:
-            return _NONE
+    def _phase(self, bank: Floats, ready: Ints, period_s: Floats, hop: Ints) -> Floats:
+        """Phase (cycles) of the fundamental `look` before each of `ready`, by the filter nearest its rate.
+
+        The filter lags by the better part of a second: that is why it is asked later, and turned back.
+        """
+        design = self._design
+        rate = 1.0 / period_s
+        nearest = np.rint((rate - design.bank_hz[0]) / (design.bank_hz[1] - design.bank_hz[0]))
+        nearest = np.minimum(np.maximum(nearest, 0), len(BANK) - 1).astype(np.int64)
+        detuned = np.interp(rate - design.bank_hz[nearest], design.detune_hz, design.detune_phase)
+        back = rate * self.look / design.grid_hz
+        band = nearest[hop]
+        real, imaginary = bank[:, band, np.arange(ready.size)]
+        turned = (BANK[band] * ready % design.repeat) / design.repeat
+        return np.asarray(np.arctan2(imaginary, real) / (2 * np.pi) + turned - detuned[hop] - back[hop])
+
+    def _look_for_candidates(self, ready: Ints, phase: Floats, known: Floats, hop: Ints) -> list[Candidate]:
+        """Describe the slope's maxima and the rhythm's beats among the grid samples that are `ready` now."""
         u, wing = self._u, self._wing
-        n = np.arange(a, b)
-        hop = (n + self._from + self.look + 1) // HOP - 1 - (self._hops - self._known.shape[1])
-        level, excess, noise, noise_now, period, regular = self._known[:, hop]
-        around = ndimage.maximum_filter1d(u, 2 * wing + 1)
-        seen = np.flatnonzero((u == around) & (u > 0.0))
-        maxima = seen[(seen >= max(a, 1)) & (seen < b)]
-        left, top, right = u[maxima - 1], u[maxima], u[maxima + 1]
-        shift = np.clip(0.5 * (left - right) / np.minimum(left - 2 * top + right, -TINY), -0.5, 0.5)
+        n = ready - (self.look + self._from)  # their place in `u`
+        first, end = int(n[0]), int(n[-1]) + 1
+        seen = ((u == ndimage.maximum_filter1d(u, 2 * wing + 1)) & (u > 0.0)).nonzero()[0]
+        maxima = seen[(seen >= max(first, 1)) & (seen < end)]
+        left, top, right = u[maxima + AROUND]
+        shift = 0.5 * (left - right) / np.minimum(left - 2 * top + right, -TINY)
+        shift = np.minimum(np.maximum(shift, -0.5), 0.5)
         height = top - 0.25 * (left - right) * shift
-        phase = self._phase(n, period)
-        noise = np.maximum(noise, noise_now) / (level + TINY)
 
-        k = maxima - a
-        relative = height / (level[k] + TINY)
-        weight = np.where(excess[k] < SOUND, np.clip(relative, 0.0, 1.2) ** 8, 0.0) + 1e-9
+        k = maxima - first
+        level, excess, *_ = known[:, hop[k]]
+        relative = height / (level + TINY)
+        weight = np.where(excess < SOUND, np.minimum(np.maximum(relative, 0.0), 1.2) ** 8, 0.0) + 1e-9
         spins = weight * np.exp(2j * np.pi * phase[k])
         if k.size:
             spins, self._spin = filtered(SLOWLY, spins, self._spin)
-        expected = np.angle(spins) / (2 * np.pi)
+        expected = np.arctan2(spins.imag, spins.real) / (2 * np.pi)
+        departs = phase[k] - expected
 
         # The rhythm's own beats: where the phase passes the expected one.
-        which = np.searchsorted(maxima, n, side="right") - 1
-        reference = np.where(which >= 0, expected[np.maximum(which, 0)] if k.size else 0.0, self._rhythm_phase)
-        deviation = phase - reference
-        deviation -= np.round(deviation)
-        before = np.concatenate(([self._last_deviation], deviation[:-1]))
-        rhythm = np.flatnonzero((before < 0.0) & (deviation >= 0.0) & (deviation - before < 0.5))
-        rhythm = rhythm[~_near(seen[seen < u.size - wing], n[rhythm], NEAR * period[rhythm] * self.grid_hz)]
-        fraction = deviation[rhythm] / (deviation[rhythm] - before[rhythm])
-        self._last_deviation = float(deviation[-1])
-        self._rhythm_phase = float(reference[-1])
+        deviation = np.empty(n.size + 1)
+        deviation[0] = self._last_deviation
+        expected = np.concatenate(([self._rhythm_phase], expected))
+        deviation[1:] = phase - expected[maxima.searchsorted(n, side="right")]
+        deviation[1:] -= np.rint(deviation[1:])
+        before, after = deviation[:-1], deviation[1:]
+        rhythm = ((before < 0.0) & (after >= 0.0) & (after - before < 0.5)).nonzero()[0]
+        within = NEAR * known[3, hop[rhythm]] * self.grid_hz
+        rhythm = rhythm[~_near(seen[seen < u.size - wing], n[rhythm], within)]
+        fraction = after[rhythm] / (after[rhythm] - before[rhythm])
+        self._last_deviation, self._rhythm_phase = float(deviation[-1]), float(expected[-1])
 
-        at = np.concatenate(((maxima + self._from) + shift, (n[rhythm] + self._from) - fraction))
-        order = np.argsort(np.concatenate((maxima, n[rhythm])), kind="stable")
-        own = np.concatenate((k, rhythm))[order]
-        heights = np.concatenate((relative, u[n[rhythm]] / (level[rhythm] + TINY)))[order]
-        phases = phase[k] - expected
-        phases = np.concatenate((phases - np.round(phases), np.zeros(rhythm.size)))[order]
-        found = Candidates(
-            at=at[order],
-            ready=own + a + self._from + self.look,
-            height=heights,
-            noise=noise[own],
-            excess=excess[own],
-            phase=phases,
-            regular=regular[own],
-            period_s=period[own],
-            slope=np.concatenate((np.ones(k.size, bool), np.zeros(rhythm.size, bool)))[order],
-        )
-        self._done = self._from + b
-        drop = max(0, b - 2 * wing - 1)
-        self._u, self._bank, self._from = self._u[drop:], self._bank[:, drop:], self._from + drop
-        self._known = self._known[:, -(self.look // HOP + 3) :]
-        return found
+        at = np.concatenate((maxima + self._from + shift, n[rhythm] + self._from - fraction))
+        own = np.concatenate((k, rhythm))
+        level, excess, noise, period, regular = known[:, hop[own]]
+        height = np.concatenate((height, u[n[rhythm]])) / (level + TINY)
+        departs = np.concatenate((departs - np.rint(departs), np.zeros(rhythm.size)))
+        slope = [True] * k.size + [False] * rhythm.size
+        columns = (at, height, departs, excess, noise, period, regular, ready[own])
+        found = map(Candidate._make, zip(*(column.tolist() for column in columns), slope, strict=True))
+        drop = max(0, end - 2 * wing - 1)
+        self._u, self._from = u[drop:], self._from + drop
+        return sorted(found, key=_ready)
 
-    def _phase(self, n: Ints, period: Floats) -> Floats:
-        """Phase (cycles) of the fundamental at the kept samples `n`, by the filter of the bank nearest its rate.
 
-        The filter lags by the better part of a second: it is asked `look` samples later, and turned back.
-        """
-        design = self._design
-        rate, repeat = 1.0 / period, design.mixer.shape[1]
-        band = np.round((rate - design.bank_hz[0]) / (design.bank_hz[1] - design.bank_hz[0]))
-        band = np.clip(band, 0, len(BANK) - 1).astype(np.int64)
-        then = n + self.look
-        turned = (BANK[band] * (then + self._from) % repeat) / repeat
-        detuned = np.interp(rate - design.bank_hz[band], design.detune_hz, design.detune_phase)
-        back = rate * self.look / design.grid_hz
-        return np.asarray(np.angle(self._bank[band, then]) / (2 * np.pi) + turned - detuned - back)
+_ready = attrgetter("ready")
 
 
 def _products(rows: Floats, size: int) -> Floats:
@@ -363,10 +358,3 @@ def _median(values: Floats, axis: int) -> Floats:
 def _two_fifths(values: Floats, axis: int) -> Floats:
     """The 40 % quantile."""
     return quantile(values, 0.4, axis)
-
-
-_NO_FLOATS: Final = np.empty(0)
-_NONE: Final = Candidates(
-    _NO_FLOATS, np.empty(0, dtype=np.int64), _NO_FLOATS, _NO_FLOATS, _NO_FLOATS, _NO_FLOATS, _NO_FLOATS, _NO_FLOATS,
-    np.empty(0, dtype=bool),
-)  # fmt: skip

@@ -6,15 +6,11 @@ height decides, and an early or missing beat costs little; in noise, and in a re
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
-from agent.dsp.pulse_features import Candidates
-
-Floats = NDArray[np.float64]
+from agent.dsp.pulse_features import Candidate
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +44,7 @@ class PathSettings:
     longest_s: float = 2.6
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A pulse: its place on the grid, its height against the usual, and how unsure its neighbourhood is (0..1)."""
 
     at: float
@@ -104,17 +99,15 @@ class PulsePath:
         self._first = 0  # number of the first node kept
         self._last: _Node | None = None  # the last pulse decided
 
-    def push(self, candidates: Candidates, now: int) -> list[Found]:
+    def push(self, candidates: Iterable[Candidate], now: int) -> list[Found]:
         """Take candidates in order of `ready`, give the pulses decided up to the grid sample `now`."""
         found: list[Found] = []
-        if candidates.at.size:
-            noise, unsure = self._doubt(candidates)
+        for candidate in candidates:
+            noise, unsure = self._doubt(candidate)
             # In a clean wave that is not even, a beat of the rhythm where nothing rises is none.
-            kept = candidates.slope | (candidates.height >= RISING) | (unsure >= CALM) | (candidates.regular >= EVEN)
-            candidates = candidates.only(kept)
-            nodes = self._weigh(candidates, noise[kept], unsure[kept])
-            for ready, node in zip(candidates.ready.tolist(), nodes, strict=True):
-                self._decide(ready, found)
+            if candidate.slope or candidate.height >= RISING or unsure >= CALM or candidate.regular >= EVEN:
+                self._decide(candidate.ready, found)
+                node = self._weigh(candidate, noise, unsure)
                 self._link(node, len(self._nodes))
                 self._nodes.append(node)
         self._decide(now, found)
@@ -126,40 +119,31 @@ class PulsePath:
         self._decide(math.inf, found)
         return found
 
-    def _doubt(self, c: Candidates) -> tuple[Floats, Floats]:
+    def _doubt(self, c: Candidate) -> tuple[float, float]:
         """Return the power of what is no pulse, in squares of the usual height, and how unsure it makes (0..1)."""
         s = self._set
-        noise = s.floor**2 + s.noise_weight * c.noise**2 + s.excess_weight * np.maximum(c.excess - s.excess_from, 0.0)
+        noise = s.floor**2 + s.noise_weight * (c.noise * c.noise) + s.excess_weight * max(c.excess - s.excess_from, 0.0)
         return noise, noise / (noise + s.unsure_at**2)
 
-    def _weigh(self, c: Candidates, noise: Floats, unsure: Floats) -> list[_Node]:
+    def _weigh(self, c: Candidate, noise: float, unsure: float) -> _Node:
         s = self._set
-        height = np.clip(c.height, 0.02, s.height_limit)
+        height = _within(c.height, 0.02, s.height_limit)
         wide = s.spread**2 + noise
-        pulse = (1.0 - s.odd_share) * np.exp(-0.5 * np.minimum((height - 1.0) ** 2 / wide, 60.0)) / np.sqrt(
-            2.0 * np.pi * wide
+        pulse = (1.0 - s.odd_share) * math.exp(-0.5 * min((height - 1.0) ** 2 / wide, 60.0)) / math.sqrt(
+            2.0 * math.pi * wide
         ) + 0.7 * s.odd_share
         # Maxima of narrow-band noise are Rayleigh distributed.
-        other = np.log(height / noise) - 0.5 * height**2 / noise
-        evidence = np.clip(np.log(pulse) - other - s.bias, -s.evidence_limit, s.evidence_limit)
-        regular = np.clip((c.regular - s.irregular) / (s.regular - s.irregular), 0.0, 1.0)
+        other = math.log(height / noise) - 0.5 * height**2 / noise
+        evidence = _within(math.log(pulse) - other - s.bias, -s.evidence_limit, s.evidence_limit)
+        regular = _within((c.regular - s.irregular) / (s.regular - s.irregular), 0.0, 1.0)
         rhythm = s.rhythm_evidence * (s.rhythm_least + (1.0 - s.rhythm_least) * regular)
-        evidence += (
-            (s.rhythm_clean + (1.0 - s.rhythm_clean) * unsure)
-            * rhythm
-            * (2.0 * np.exp(-np.square(c.phase / s.rhythm_spread)) - 1.0)
-        )
+        in_rhythm = 2.0 * math.exp(-((c.phase / s.rhythm_spread) ** 2)) - 1.0
+        evidence += (s.rhythm_clean + (1.0 - s.rhythm_clean) * unsure) * rhythm * in_rhythm
         cost = (s.interval_clean + s.interval_noise * unsure) * (s.interval_least + (1.0 - s.interval_least) * regular)
         period = c.period_s * self._grid_hz
-        place = c.at - s.rhythm_pull * unsure * regular * np.clip(c.phase, -PULLED, PULLED) * period
-        due = np.floor(place + self._due_grid)
-        columns = (c.at, due, evidence, cost, period, place, c.height, unsure, c.phase, c.regular, c.excess)
-        return [
-            _Node(at, until, weight, price, T, Found(told, high, doubt, phase, steady, excess))
-            for at, until, weight, price, T, told, high, doubt, phase, steady, excess in zip(
-                *(column.tolist() for column in columns), strict=True
-            )
-        ]
+        place = c.at - s.rhythm_pull * unsure * regular * _within(c.phase, -PULLED, PULLED) * period
+        found = Found(place, c.height, unsure, c.phase, c.regular, c.excess)
+        return _Node(c.at, math.floor(place + self._due_grid), evidence, cost, period, found)
 
     def _link(self, node: _Node, position: int) -> None:
         """Find the best way to `node`, which is or will be at `position` of the open nodes."""
@@ -223,3 +207,7 @@ class PulsePath:
         """Share of the interval cost of an interval that departs from the period by `q` of it."""
         s = self._set
         return min(2.0 * q * q, s.interval_limit) if q < 0.0 else s.missed * min(q * q, s.interval_limit)
+
+
+def _within(value: float, least: float, most: float) -> float:
+    return min(max(value, least), most)

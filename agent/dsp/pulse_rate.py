@@ -6,8 +6,7 @@ does not move the rate. After a disturbance irregular intervals may as well be i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,8 +33,7 @@ ODD, FEW_ODD = 0.35, 0.25  # off the median by this much; at most this share of 
 LONG_ODD: Final = 1  # and of long ones so many: two pulses missing in 10 s may be a deficit, which must show
 
 
-@dataclass(frozen=True, slots=True)
-class Told:
+class Told(NamedTuple):
     """A pulse that was told, and what spoke for it (see pulse_path.Found)."""
 
     time_s: float

@@ -9,21 +9,21 @@ Floats = NDArray[np.float64]
 
 
 def trailing(values: Floats, n: int, length: int, reduce: Callable[..., Floats]) -> Floats:
-    """Reduce the last `length` of `values` (fewer at the start) up to each of the `n` newest: (n,).
+    """Reduce the last `length` of `values` (..., m) (fewer at the start) up to each of the `n` newest: (..., n).
 
     `values` is contiguous; `reduce` takes an array and `axis`.
     """
-    before = values.size - n + 1  # values up to and with the first of the newest
+    before = values.shape[-1] - n + 1  # values up to and with the first of the newest
     short = min(n, max(0, length - before))
-    out = np.empty(n)
+    out = np.empty((*values.shape[:-1], n))
     for k in range(short):
-        out[k] = reduce(values[: before + k], axis=0)
+        out[..., k] = reduce(values[..., : before + k], axis=-1)
     if short < n:
-        start = values[before + short - length :]
         # A view made by hand: numpy's own helpers take longer than what is done with it.
-        windows = np.ndarray((n - short, length), start.dtype, start, strides=(start.itemsize, start.itemsize))
+        shape, skipped = (*values.shape[:-1], n - short, length), before + short - length
+        windows = np.ndarray(shape, values.dtype, values, skipped * values.itemsize, (*values.strides, values.itemsize))
         # The copy gives each window's sum the same rounding, however many there are.
-        out[short:] = reduce(windows.copy(), axis=1)
+        out[..., short:] = reduce(windows.copy(), axis=-1)
     return out
 
 

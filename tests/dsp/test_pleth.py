@@ -11,7 +11,7 @@ from scipy import signal
 from synthetic_pleth import UPSLOPE_S, beats, blocks, light, wave
 
 from agent.dsp.pleth import PlethSmoother, PulseDetector
-from agent.dsp.pulse_features import Candidates
+from agent.dsp.pulse_features import Candidate
 from agent.dsp.pulse_path import PulsePath
 from agent.dsp.pulse_rate import Told, rate_of
 from agent.model import Happening, NoValue
@@ -105,13 +105,14 @@ def test_of_a_slow_pulse_hardly_a_diastolic_wave_is_taken_for_one():
 
 def path_of(*rows, regular):
     """Pulses of candidates (place in s, height, whether the slope shows it) in a clean wave of period 0.8 s."""
-    at, height, slope = (np.array(column) for column in zip(*rows, strict=True))
-    grid_hz, n = 28.0, len(rows)
-    at = at * grid_hz
-    candidates = Candidates(
-        at=at, ready=(at + 8).astype(np.int64), height=height, noise=np.full(n, 0.02), excess=np.ones(n),
-        phase=np.zeros(n), regular=np.full(n, regular), period_s=np.full(n, 0.8), slope=slope.astype(bool),
-    )  # fmt: skip
+    grid_hz = 28.0
+    candidates = [
+        Candidate(
+            at=at_s * grid_hz, ready=int(at_s * grid_hz) + 8, height=height, noise=0.02, excess=1.0,
+            phase=0.0, regular=regular, period_s=0.8, slope=slope,
+        )
+        for at_s, height, slope in rows
+    ]  # fmt: skip
     path = PulsePath(grid_hz, 19, 8)
     return [round(f.at / grid_hz, 2) for f in path.push(candidates, 10_000)]
 
