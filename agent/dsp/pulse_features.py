@@ -14,10 +14,10 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage, signal
+from scipy import fft, signal
 
 from agent.dsp.filters import filtered
-from agent.dsp.trailing import quantile, trailing
+from agent.dsp.trailing import highest, trailing
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -119,6 +119,7 @@ class PulseFeatures:
         self.grid_hz = grid = self._design.grid_hz
         self.delay_s = self._design.delay_s
         self._wing = max(1, round(WING_S * grid))
+        self._beyond: Floats = np.full(self._wing, -np.inf)
         self.look = max(self._wing, HOP, round(LOOK_S * grid))
         hops = grid / HOP
         self._level_hops, self._now_hops = round(LEVEL_S * hops), round(NOW_S * hops)
@@ -146,8 +147,8 @@ class PulseFeatures:
         self._u: Floats = np.empty(0)
         self._open: Floats = np.empty((2, 0))  # slope and noise power of the unfinished hop
         self._hops = 0
+        self._largest: Floats = np.full(self._peak_hops - 1, -np.inf)  # per hop
         self._powers: Floats = np.empty((2, 0))  # per hop: energy, noise power
-        self._largest: Floats = np.empty(0)
         self._usual: Floats = np.empty((3, 0))  # per hop: largest slope of 1.5 s, noise power, energy now
         self._waves: Floats = np.zeros((self._period_hops, HOP // 2))
         self._quiet: Floats = np.zeros(self._period_hops)
@@ -211,14 +212,14 @@ class PulseFeatures:
         u, power = open_[:, : n * HOP].reshape(2, n, HOP)
         energy = np.einsum("hs,hs->h", u, u) / HOP
         powers = self._powers = np.concatenate(
-            (self._powers[:, 1 - self._now_hops :], (energy, power.mean(axis=1))), axis=1
+            (self._powers[:, 1 - self._now_hops :], (energy, _mean(power, axis=1))), axis=1
         )
-        self._largest = np.concatenate((self._largest[1 - self._peak_hops :], u.max(axis=1)))
-        peaks = np.maximum(trailing(self._largest, n, self._peak_hops, np.max), 0.0)
-        now, noise_now = trailing(powers, n, self._now_hops, np.mean)
+        largest = np.concatenate((self._largest, u.max(axis=1)))
+        self._largest = largest[n:]
+        peaks = np.maximum(highest(largest, self._peak_hops), 0.0)
+        now, noise_now = trailing(powers, n, self._now_hops, _mean)
         self._usual = np.concatenate((self._usual[:, 1 - self._level_hops :], (peaks, powers[1, -n:], now)), axis=1)
-        level, noise = trailing(self._usual[:2], n, self._level_hops, _median)
-        usual = trailing(self._usual[2], n, self._level_hops, _two_fifths)
+        level, noise, usual = trailing(self._usual, n, self._level_hops, _middles)
         noise_now = self._design.noise_gain * np.sqrt(noise_now)
         noise = np.maximum(self._design.noise_gain * np.sqrt(noise), noise_now) / (level + TINY)
         quiet = (energy < LOUD * usual).astype(float)
@@ -289,7 +290,8 @@ class PulseFeatures:
         u, wing = self._u, self._wing
         n = ready - (self.look + self._from)  # their place in `u`
         first, end = int(n[0]), int(n[-1]) + 1
-        seen = ((u == ndimage.maximum_filter1d(u, 2 * wing + 1)) & (u > 0.0)).nonzero()[0]
+        around = highest(np.concatenate((self._beyond, u, self._beyond)), 2 * wing + 1)
+        seen = ((u == around) & (u > 0.0)).nonzero()[0]
         maxima = seen[(seen >= max(first, 1)) & (seen < end)]
         left, top, right = u[maxima + AROUND]
         shift = 0.5 * (left - right) / np.minimum(left - 2 * top + right, -TINY)
@@ -315,7 +317,8 @@ class PulseFeatures:
         before, after = deviation[:-1], deviation[1:]
         rhythm = ((before < 0.0) & (after >= 0.0) & (after - before < 0.5)).nonzero()[0]
         within = NEAR * known[3, hop[rhythm]] * self.grid_hz
-        rhythm = rhythm[~_near(seen[seen < u.size - wing], n[rhythm], within)]
+        apart = np.abs(seen[seen < u.size - wing][:, None] - n[rhythm])
+        rhythm = rhythm[(apart >= within).all(axis=0)]
         fraction = after[rhythm] / (after[rhythm] - before[rhythm])
         self._last_deviation, self._rhythm_phase = float(deviation[-1]), float(expected[-1])
 
@@ -340,21 +343,12 @@ def _products(rows: Floats, size: int) -> Floats:
     return np.asarray(np.fft.irfft(np.square(np.abs(np.fft.rfft(rows, size))), size))
 
 
-def _near(places: Ints, of: Ints, within: Floats) -> NDArray[np.bool_]:
-    """Tell which of `of` have one of the sorted `places` closer than `within`."""
-    if not places.size:
-        return np.zeros(of.size, dtype=bool)
-    k = np.searchsorted(places, of)
-    left, right = places[np.maximum(k - 1, 0)], places[np.minimum(k, places.size - 1)]
-    return np.asarray(np.minimum(np.abs(of - left), np.abs(of - right)) < within)
+def _mean(values: Floats, axis: int) -> Floats:
+    """As np.mean, without what it asks first."""
+    return np.asarray(np.add.reduce(values, axis=axis) / values.shape[axis])
 
 
-def _median(values: Floats, axis: int) -> Floats:
-    """The upper median: a partition is several times faster than np.median on short windows."""
-    k = values.shape[axis] // 2
-    return np.asarray(np.partition(values, k, axis=axis).take(k, axis=axis))
-
-
-def _two_fifths(values: Floats, axis: int) -> Floats:
-    """The 40 % quantile."""
-    return quantile(values, 0.4, axis)
+def _middles(values: Floats, axis: int) -> Floats:
+    """The upper median of levels and of noise powers, the 40 % quantile of energies: (3, ..., hops) to (3, ...)."""
+    ranked, hops = np.sort(values, axis=axis), values.shape[axis]
+    return np.array((ranked[0, ..., hops // 2], ranked[1, ..., hops // 2], ranked[2, ..., int(0.4 * (hops - 1))]))

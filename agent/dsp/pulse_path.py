@@ -127,21 +127,21 @@ class PulsePath:
 
     def _weigh(self, c: Candidate, noise: float, unsure: float) -> _Node:
         s = self._set
-        height = _within(c.height, 0.02, s.height_limit)
+        height = min(max(c.height, 0.02), s.height_limit)
         wide = s.spread**2 + noise
         pulse = (1.0 - s.odd_share) * math.exp(-0.5 * min((height - 1.0) ** 2 / wide, 60.0)) / math.sqrt(
             2.0 * math.pi * wide
         ) + 0.7 * s.odd_share
         # Maxima of narrow-band noise are Rayleigh distributed.
         other = math.log(height / noise) - 0.5 * height**2 / noise
-        evidence = _within(math.log(pulse) - other - s.bias, -s.evidence_limit, s.evidence_limit)
-        regular = _within((c.regular - s.irregular) / (s.regular - s.irregular), 0.0, 1.0)
+        evidence = min(max(math.log(pulse) - other - s.bias, -s.evidence_limit), s.evidence_limit)
+        regular = min(max((c.regular - s.irregular) / (s.regular - s.irregular), 0.0), 1.0)
         rhythm = s.rhythm_evidence * (s.rhythm_least + (1.0 - s.rhythm_least) * regular)
         in_rhythm = 2.0 * math.exp(-((c.phase / s.rhythm_spread) ** 2)) - 1.0
         evidence += (s.rhythm_clean + (1.0 - s.rhythm_clean) * unsure) * rhythm * in_rhythm
         cost = (s.interval_clean + s.interval_noise * unsure) * (s.interval_least + (1.0 - s.interval_least) * regular)
         period = c.period_s * self._grid_hz
-        place = c.at - s.rhythm_pull * unsure * regular * _within(c.phase, -PULLED, PULLED) * period
+        place = c.at - s.rhythm_pull * unsure * regular * min(max(c.phase, -PULLED), PULLED) * period
         found = Found(place, c.height, unsure, c.phase, c.regular, c.excess)
         return _Node(c.at, math.floor(place + self._due_grid), evidence, cost, period, found)
 
@@ -207,7 +207,3 @@ class PulsePath:
         """Share of the interval cost of an interval that departs from the period by `q` of it."""
         s = self._set
         return min(2.0 * q * q, s.interval_limit) if q < 0.0 else s.missed * min(q * q, s.interval_limit)
-
-
-def _within(value: float, least: float, most: float) -> float:
-    return min(max(value, least), most)

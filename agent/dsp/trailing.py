@@ -27,6 +27,13 @@ def trailing(values: Floats, n: int, length: int, reduce: Callable[..., Floats])
     return out
 
 
+def highest(values: Floats, length: int) -> Floats:
+    """The largest of each `length` neighbours in `values` (m,), contiguous: (m - length + 1,)."""
+    item = values.itemsize
+    neighbours = np.ndarray((length, values.size - length + 1), values.dtype, values, strides=(item, item))
+    return np.asarray(np.maximum.reduce(neighbours, axis=0))
+
+
 def quantile(values: Floats, share: float, axis: int) -> Floats:
     """The quantile below which `share` lies, by partition: several times faster than np.quantile on short windows."""
     k = int(share * (values.shape[axis] - 1))
