@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import fft, signal
 
 from agent.dsp.filters import filtered
-from agent.dsp.trailing import highest, trailing
+from agent.dsp.trailing import highest, trailing, windows
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -150,8 +150,8 @@ class PulseFeatures:
         self._largest: Floats = np.full(self._peak_hops - 1, -np.inf)  # per hop
         self._powers: Floats = np.empty((2, 0))  # per hop: energy, noise power
         self._usual: Floats = np.empty((3, 0))  # per hop: largest slope of 1.5 s, noise power, energy now
-        self._waves: Floats = np.zeros((self._period_hops, HOP // 2))
-        self._quiet: Floats = np.zeros(self._period_hops)
+        self._quiet: Floats = np.zeros(self._period_hops - 1)  # per hop: 1, or 0 where it is too loud
+        self._waves: Floats = np.zeros(self._points - HOP // 2)  # every second grid sample of these
         self._periods: deque[float] = deque(maxlen=12)
         self._regulars: deque[float] = deque(maxlen=7)
         # Of the newest hop: level, excess, noise, period, regular.
@@ -171,14 +171,13 @@ class PulseFeatures:
             return []
         closed = self._hops
         known = self._close_hops(slope, noise_power)
-        before = self.grid
-        self.grid += slope.size
         self._u = np.concatenate((self._u, slope))
-        ready = np.arange(max(before, self.look), self.grid)
+        ready = np.arange(max(self.grid, self.look), self.grid + slope.size)
+        self.grid += slope.size
         if not ready.size:
             return []
         hop = (ready + 1) // HOP - closed  # the column of `known` that is known then
-        phase = self._phase(bank[..., ready - before], ready, known[3], hop)
+        phase = self._phase(bank[..., -ready.size :], ready, known[3], hop)
         return self._look_for_candidates(ready, phase, known, hop)
 
     def _make_grid(self, x: Floats) -> tuple[Floats, Floats, Floats]:
@@ -224,7 +223,7 @@ class PulseFeatures:
         noise = np.maximum(self._design.noise_gain * np.sqrt(noise), noise_now) / (level + TINY)
         quiet = (energy < LOUD * usual).astype(float)
         self._quiet = np.concatenate((self._quiet[1 - self._period_hops :], quiet))
-        self._waves = np.concatenate((self._waves[1 - self._period_hops :], u[:, ::2] * quiet[:, None]))
+        self._waves = np.concatenate((self._waves[HOP // 2 - self._points :], (u[:, ::2] * quiet[:, None]).ravel()))
         period, regular = self._follow_rhythm(n, noise_now)
         known = np.concatenate((self._known, (level, now / (usual + TINY), noise, period, regular)), axis=1)
         self._known = known[:, -1:]
@@ -248,12 +247,13 @@ class PulseFeatures:
     def _find_periods(self, n: int, ends: Ints, noise: Floats) -> list[tuple[int, float, float]]:
         """Return hop, period and height of the autocorrelation's peak of the time that ends with the hops `ends`."""
         low, high, points = self._shortest, self._longest, self._points
-        rows = ends[:, None] + np.arange(1 - self._period_hops, 1) + (self._quiet.size - n)
-        wave = self._waves[rows].reshape(ends.size, points)
+        first = self._quiet.size - n + int(ends[0]) + 1 - self._period_hops
+        wave = windows(self._waves, points, first * HOP // 2, PERIOD_HOPS * HOP // 2)
         size = fft.next_fast_len(points + high + 2, real=True)
         count = self._products_of_all
         if not self._quiet.all():
-            count = np.rint(_products(self._quiet[rows].repeat(HOP // 2, axis=1), size)[:, : high + 2])
+            quiet = windows(self._quiet, self._period_hops, first, PERIOD_HOPS).repeat(HOP // 2, axis=1)
+            count = np.rint(_products(quiet, size)[:, : high + 2])
         acf = _products(wave, size)[:, : high + 2] / np.maximum(count, 0.15 * points)
         noise_share = np.minimum(np.square(noise) / (acf[:, 0] + TINY), 0.8)
         acf = acf / (acf[:, :1] + TINY)

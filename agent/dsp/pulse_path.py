@@ -176,7 +176,8 @@ class PulsePath:
         """Decide the nodes due by `until`: on the best path or not."""
         nodes = self._nodes
         while nodes and nodes[0].due <= until:
-            best = max(range(len(nodes)), key=lambda k: nodes[k].score) + self._first
+            scores = [node.score for node in nodes]
+            best = scores.index(max(scores)) + self._first
             while best > self._first:
                 best = nodes[best - self._first].before
             head = nodes.pop(0)

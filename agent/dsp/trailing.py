@@ -8,6 +8,18 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
+def windows(values: Floats, length: int, first: int = 0, step: int = 1) -> Floats:
+    """View `length` neighbours of `values` (..., m) from `first` on, and from every `step` on: (..., places, length).
+
+    `values` is contiguous.
+    """
+    places = (values.shape[-1] - first - length) // step + 1
+    item = values.itemsize
+    shape, strides = (*values.shape[:-1], places, length), (*values.strides[:-1], step * item, item)
+    # Made by hand: numpy's own helpers take longer than what is done with it.
+    return np.ndarray(shape, values.dtype, values, first * item, strides)
+
+
 def trailing(values: Floats, n: int, length: int, reduce: Callable[..., Floats]) -> Floats:
     """Reduce the last `length` of `values` (..., m) (fewer at the start) up to each of the `n` newest: (..., n).
 
@@ -19,19 +31,14 @@ def trailing(values: Floats, n: int, length: int, reduce: Callable[..., Floats])
     for k in range(short):
         out[..., k] = reduce(values[..., : before + k], axis=-1)
     if short < n:
-        # A view made by hand: numpy's own helpers take longer than what is done with it.
-        shape, skipped = (*values.shape[:-1], n - short, length), before + short - length
-        windows = np.ndarray(shape, values.dtype, values, skipped * values.itemsize, (*values.strides, values.itemsize))
         # The copy gives each window's sum the same rounding, however many there are.
-        out[..., short:] = reduce(windows.copy(), axis=-1)
+        out[..., short:] = reduce(windows(values, length, before + short - length).copy(), axis=-1)
     return out
 
 
 def highest(values: Floats, length: int) -> Floats:
     """The largest of each `length` neighbours in `values` (m,), contiguous: (m - length + 1,)."""
-    item = values.itemsize
-    neighbours = np.ndarray((length, values.size - length + 1), values.dtype, values, strides=(item, item))
-    return np.asarray(np.maximum.reduce(neighbours, axis=0))
+    return np.asarray(np.maximum.reduce(windows(values, length).T, axis=0))
 
 
 def quantile(values: Floats, share: float, axis: int) -> Floats:
