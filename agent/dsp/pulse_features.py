@@ -129,6 +129,7 @@ class PulseFeatures:
         self._points = self._period_hops * HOP // 2
         self._shortest = int(SHORTEST_S * self._wave_hz)
         self._longest = min(int(LONGEST_S * self._wave_hz), self._points - 2)
+        self._size = fft.next_fast_len(self._points + self._longest + 2, real=True)
         self._products_of_all = self._points - np.arange(self._longest + 2)[None]
         self.reset()
 
@@ -249,12 +250,11 @@ class PulseFeatures:
         low, high, points = self._shortest, self._longest, self._points
         first = self._quiet.size - n + int(ends[0]) + 1 - self._period_hops
         wave = windows(self._waves, points, first * HOP // 2, PERIOD_HOPS * HOP // 2)
-        size = fft.next_fast_len(points + high + 2, real=True)
         count = self._products_of_all
         if not self._quiet.all():
             quiet = windows(self._quiet, self._period_hops, first, PERIOD_HOPS).repeat(HOP // 2, axis=1)
-            count = np.rint(_products(quiet, size)[:, : high + 2])
-        acf = _products(wave, size)[:, : high + 2] / np.maximum(count, 0.15 * points)
+            count = np.rint(_products(quiet, self._size)[:, : high + 2])
+        acf = _products(wave, self._size)[:, : high + 2] / np.maximum(count, 0.15 * points)
         noise_share = np.minimum(np.square(noise) / (acf[:, 0] + TINY), 0.8)
         acf = acf / (acf[:, :1] + TINY)
         part = acf[:, low : high + 1]
