@@ -27,7 +27,7 @@ SKIPPED = int(0.5 * FRAMES_HZ) * HOP  # the start-up is not scored
 COMPRESSION = 0.3
 QUIETEST = 1e-3  # magnitudes below are as good as none
 LOST = {"heart": 1.0, "lung": 4.0, "wide": 2.0}
-WORSE = {"heart": 1.5, "lung": 3.0, "wide": 2.0}
+WORSE = {"heart": 2.5, "lung": 4.0, "wide": 2.0}
 LUNG_FLOOR = {"lung": 10 ** (-8 / 20)}  # lower than the agent's, so that what is lost weighs
 LOUDEST_DB = 30.0  # a residual this far below the clean sound is good enough
 WEIGHTS = Path(__file__).parent.parent / "agent" / "dsp" / "weights" / "auscultation.npz"
@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=default, help="folder with physionet2016 and hls_cmds")
     parser.add_argument("--synthetic", action="store_true", help="use no recordings at all")
     parser.add_argument("--seed", type=int, default=20250101)
-    parser.add_argument("--steps", type=int, default=3300)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--pool", type=int, default=1200, help="synthetic hearts, lungs and half the noises")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     given = parser.parse_args()

@@ -91,8 +91,9 @@ def heart(rng: Generator, seconds: float) -> tuple[Floats, Floats, Floats]:
     y = np.zeros(n)
     rate = between(rng, 45, 165)
     jitter = rng.choice([0.015, 0.05, 0.2], p=[0.6, 0.3, 0.1])
-    s1 = thump(rng, between(rng, 30, 110), between(rng, 0.011, 0.03), rng.integers(1, 4))
-    s2 = thump(rng, between(rng, 38, 160), between(rng, 0.008, 0.022), rng.integers(1, 3))
+    ringing = 1 if rng.random() < 0.85 else between(rng, 1.5, 3)  # some valves and chest pieces ring far higher
+    s1 = thump(rng, ringing * between(rng, 30, 110), between(rng, 0.011, 0.03), rng.integers(1, 4))
+    s2 = thump(rng, ringing * between(rng, 38, 160), between(rng, 0.008, 0.022), rng.integers(1, 3))
     s1_gain, s2_gain = 1.0, between(rng, 0.25, 1.8)
     split = rng.uniform(0, 0.05) if rng.random() < 0.4 else 0.0
     extra = {  # chance of a part, its place and its gain
@@ -100,10 +101,10 @@ def heart(rng: Generator, seconds: float) -> tuple[Floats, Floats, Floats]:
         "s4": (rng.random() < 0.10, thump(rng, between(rng, 25, 60), 0.02, 2), between(rng, 0.1, 0.5)),
         "click": (rng.random() < 0.12, thump(rng, between(rng, 100, 350), 0.006, 2), between(rng, 0.15, 0.8)),
     }
-    murmur = rng.random() < 0.45
+    murmur = rng.random() < 0.5
     systolic = rng.random() < 0.65
     kind = rng.choice(["diamond", "plateau", "falling", "rising"])
-    murmur_gain = between(rng, 0.03, 0.7) if rng.random() < 0.7 else between(rng, 0.7, 8)
+    murmur_gain = between(rng, 0.03, 0.7) if rng.random() < 0.6 else between(rng, 0.7, 8)
     low = between(rng, 25, 350)
     air = band(rng.standard_normal(n + FS_HZ), low, min(low * between(rng, 1.8, 6), 900), 1)[FS_HZ:]
     if rng.random() < 0.2:  # a musical murmur

@@ -16,6 +16,8 @@ EXAMPLE_S = 5.12  # 320 frames
 RECORDED = {"heart": 0.5, "lung": 0.4}  # share of targets that are recordings, the others are synthetic
 SHARES = (0.46, 0.42, 0.12)  # of the modes
 SNR_DB = (-8.0, 18.0)
+NEARLY_CLEAN_DB = (18.0, 45.0)
+NEARLY_CLEAN = 0.2  # share of mixtures: what must be left alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,6 @@ def sources(rng: Generator, pools: Pools) -> tuple[int, Floats, Floats]:
 
 
 def noise_gain(rng: Generator) -> float:
-    """Draw how loud the noise is against the clean sound; now and then there is next to none."""
-    snr_db = 45.0 if rng.random() < 0.08 else rng.uniform(*SNR_DB)
+    """Draw how loud the noise is against the clean sound; now and then there is hardly any."""
+    snr_db = rng.uniform(*(NEARLY_CLEAN_DB if rng.random() < NEARLY_CLEAN else SNR_DB))
     return float(10 ** (-snr_db / 20))

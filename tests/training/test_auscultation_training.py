@@ -81,8 +81,11 @@ def test_noise_gains_span_the_stated_range():
     inside = [s for s in snr_db if low <= s <= high]
     assert min(inside) < low + 1
     assert max(inside) > high - 1
-    assert 0.9 < len(inside) / len(snr_db) < 1  # the rest is next to clean
-    assert max(snr_db) > 40
+    nearly_clean = [s for s in snr_db if s > high]
+    assert len(nearly_clean) / len(snr_db) == pytest.approx(0.2, abs=0.05)  # what must be left alone
+    assert min(nearly_clean) < 20
+    assert 44 < max(nearly_clean) <= 45
+    assert len(inside) + len(nearly_clean) == len(snr_db)
 
 
 def test_a_copy_of_a_held_out_recording_is_recognised():
