@@ -138,7 +138,7 @@ def _report(storms: list[dict[str, Any]]) -> None:
     rows = "\n".join(
         f"| {name.replace('_', ' ')} | {' | '.join(str(found[name]) for found in storms)} |" for name in storms[0]
     )
-    columns = "|" * (len(storms) + 2)
+    columns = "| " * (len(storms) + 1) + "|"
     REPORT.write_text(f"# Killed at random\n\n`{command}`; what each line means: benchmarks/chaos.py.\n\n"
                       f"{columns}\n{columns.replace('|', '|---', len(storms) + 1)}\n{rows}\n")  # fmt: skip
 
