@@ -121,6 +121,15 @@ class Unit(Enum):
     KG = "kg"
 
 
+USUAL_UNIT = {
+    Kind.PRESSURE_SYSTOLIC: Unit.MMHG, Kind.PRESSURE_DIASTOLIC: Unit.MMHG, Kind.PRESSURE_MEAN: Unit.MMHG,
+    Kind.TEMPERATURE: Unit.DEGC, Kind.SPO2: Unit.PERCENT, Kind.PULSE_RATE: Unit.PER_MIN, Kind.HEART_RATE: Unit.PER_MIN,
+    Kind.RESPIRATION_RATE: Unit.PER_MIN, Kind.PERFUSION_INDEX: Unit.PERCENT, Kind.GLUCOSE: Unit.MG_PER_DL,
+    Kind.WEIGHT: Unit.KG,
+}  # fmt: skip
+"""The unit that decoders give each kind in, and that the wire leaves out: no code may change here."""
+
+
 class ReadingQuality(Enum):
     """What stands beside a reading's value."""
 

@@ -9,21 +9,7 @@ from functools import lru_cache
 
 from agent.drivers.base import DecoderCounters
 from agent.drivers.ieee11073 import Decimal11073, Special
-from agent.model import Kind, NoValue, Reading, ReadingQuality, Unit
-
-UNIT = {
-    Kind.PRESSURE_SYSTOLIC: Unit.MMHG,
-    Kind.PRESSURE_DIASTOLIC: Unit.MMHG,
-    Kind.PRESSURE_MEAN: Unit.MMHG,
-    Kind.TEMPERATURE: Unit.DEGC,
-    Kind.SPO2: Unit.PERCENT,
-    Kind.PULSE_RATE: Unit.PER_MIN,
-    Kind.HEART_RATE: Unit.PER_MIN,
-    Kind.RESPIRATION_RATE: Unit.PER_MIN,
-    Kind.PERFUSION_INDEX: Unit.PERCENT,
-    Kind.GLUCOSE: Unit.MG_PER_DL,
-    Kind.WEIGHT: Unit.KG,
-}
+from agent.model import USUAL_UNIT, Kind, NoValue, Reading, ReadingQuality
 
 PLAUSIBLE = {
     Kind.PRESSURE_SYSTOLIC: (40.0, 280.0),
@@ -43,7 +29,7 @@ PLAUSIBLE = {
 POSSIBLE = {Kind.SPO2: (1.0, 100.0), Kind.PULSE_RATE: (1.0, 350.0), Kind.HEART_RATE: (1.0, 350.0)}
 
 _ANYTHING = (-math.inf, math.inf)
-_FACTS = {kind: (UNIT[kind], *PLAUSIBLE[kind], *POSSIBLE.get(kind, _ANYTHING)) for kind in UNIT}
+_FACTS = {kind: (USUAL_UNIT[kind], *PLAUSIBLE[kind], *POSSIBLE.get(kind, _ANYTHING)) for kind in USUAL_UNIT}
 
 
 def namer(words: Mapping[int, str]) -> Callable[[int], tuple[str, ...]]:
@@ -106,7 +92,7 @@ class Readings:
     ) -> Reading:
         """No number, with the reason."""
         return Reading(
-            self._instrument, kind, UNIT[kind], t_ns, None, 0, ReadingQuality.NONE, reason,
+            self._instrument, kind, USUAL_UNIT[kind], t_ns, None, 0, ReadingQuality.NONE, reason,
             site, instrument_time, group, flags,
         )  # fmt: skip
 

@@ -77,14 +77,6 @@ class GapBody:
     reason: GapReason
 
 
-USUAL_UNIT = {
-    Kind.PRESSURE_SYSTOLIC: Unit.MMHG, Kind.PRESSURE_DIASTOLIC: Unit.MMHG, Kind.PRESSURE_MEAN: Unit.MMHG,
-    Kind.TEMPERATURE: Unit.DEGC, Kind.SPO2: Unit.PERCENT, Kind.PULSE_RATE: Unit.PER_MIN, Kind.HEART_RATE: Unit.PER_MIN,
-    Kind.RESPIRATION_RATE: Unit.PER_MIN, Kind.PERFUSION_INDEX: Unit.PERCENT, Kind.GLUCOSE: Unit.MG_PER_DL,
-    Kind.WEIGHT: Unit.KG,
-}  # fmt: skip
-
-
 @dataclass(frozen=True, slots=True)
 class ReadingBody:
     """A one-shot value; the instrument is the record's stream. What is as usual takes no byte."""

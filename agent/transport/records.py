@@ -15,6 +15,7 @@ import numpy as np
 from agent.clock import Anchor
 from agent.errors import WireError
 from agent.model import (
+    USUAL_UNIT,
     Analysis,
     ChainStage,
     FilePart,
@@ -28,7 +29,6 @@ from agent.model import (
 from agent.transport import waveform, wire
 from agent.transport.findings import analysis_of, body_of, may_wait, or_why, value_and_why
 from agent.transport.messages import (
-    USUAL_UNIT,
     AnalysisBody,
     AnchorBody,
     Batch,
