@@ -144,10 +144,7 @@ _ANALYSIS = Table(
         "beats": (1, Maybe(Steps(Row(WireBeat, SINT32, Int(-101, 100)), SINT32))),
         "pulses": (2, Maybe(Steps(Row(WirePulse, SINT32, Maybe(Int(0, 100_000))), SINT32))),
         "sounds": (3, Maybe(Steps(Row(WireSound, SINT32, Int(1, 2)), SINT32))),
-        "quality": (
-            4,
-            Maybe(Steps(Row(WireQuality, SINT32, UINT32, Short(Row(Lacks, Percents(1, 4096), Maybe(_CAUSE)))), SINT32)),
-        ),
+        "quality": (4, Maybe(Steps(Row(WireQuality, SINT32, UINT32, _LACKS), SINT32))),
         "events": (5, Maybe(Steps(Row(WireEvent, SINT32, _HAPPENING), SINT32))),
         "rate": (6, Maybe(OrWhy(Int(0, 10_000), _NO_VALUE))),
         "spo2": (7, Maybe(Row(WireSpo2, SINT32, OrWhy(Int(0, 1000), _NO_VALUE), UINT32))),
