@@ -9,7 +9,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from agent.display import web
-from agent.display.camera_page import KIND, parts
+from agent.display.camera_page import KIND, parts, picture
 from agent.display.words import Words
 from agent.drivers.camera import Viewfinder
 
@@ -59,8 +59,7 @@ def camera_routes(entered: Entered, watch: Watch, words: Words) -> list[Route]:
 def document(visit: Seen, words: Words) -> bytes:
     """The page: one picture that renews itself; grey means that none comes."""
     main = (
-        f'<p class="picture"><img src="/camera/live" alt="{escape(words("page.camera_live"))}"></p>'
-        f"<p>{escape(words('page.camera_doctor'))}</p>"
+        f"{picture('/camera/live', words('page.camera_live'))}<p>{escape(words('page.camera_doctor'))}</p>"
         f'<p><a href="/">{escape(words("page.files_back"))}</a></p>'
     )
     return web.document(f"{words('page.camera')} : {visit.title}", main, style="camera")

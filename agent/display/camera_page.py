@@ -114,12 +114,12 @@ def document(pictures: "Pictures | None", words: Words, *, said: str = "") -> by
     if pictures is None:
         body = f"<p>{escape(words('page.camera_none'))}</p><nav>{back}</nav>"
     elif pictures.waiting is not None:
-        body = _picture(f"/camera/taken?{pictures.waiting.t_ns}", "") + (
+        body = picture(f"/camera/taken?{pictures.waiting.t_ns}", "") + (
             f"<p>{escape(words('page.camera_judge'))}</p>"
             f"<nav>{_key('camera/keep', 'keep', words, style='go')}{_key('camera/reject', 'reject', words)}{back}</nav>"
         )
     else:
-        body = _picture("/camera/live", words("page.camera_live")) + (
+        body = picture("/camera/live", words("page.camera_live")) + (
             f"<nav>{_key('camera/still', 'still', words, style='go')}{_key('camera/clip', 'clip', words)}{back}</nav>"
         )
     told = {"kept": "page.camera_kept", "refused": "page.refused"}.get(said)
@@ -127,7 +127,8 @@ def document(pictures: "Pictures | None", words: Words, *, said: str = "") -> by
     return web.document(words("page.camera"), status + body, style="camera")
 
 
-def _picture(where: str, alt: str) -> str:
+def picture(where: str, alt: str) -> str:
+    """The picture, as large as the page has room for."""
     return f'<p class="picture"><img src="{where}" alt="{escape(alt)}"></p>'
 
 
