@@ -67,8 +67,7 @@ class Pictures:
         frame = self.viewfinder.newest
         if frame is None or self._now_ns() - frame.t_ns > STALE_S * 1e9:
             raise StateError("the camera shows nothing\nNext: open the preview and wait for the picture")
-        if len(frame.jpeg) > LONGEST:
-            raise _too_big(frame)
+        _check_length(frame)
         self._waiting = Taken(frame.t_ns, Media.JPEG, frame.jpeg, frame.jpeg)
         return self._waiting
 
@@ -80,8 +79,7 @@ class Pictures:
         self.viewfinder.open()
         try:
             async for frame in self.viewfinder.frames():
-                if len(frame.jpeg) > LONGEST:
-                    raise _too_big(frame)
+                _check_length(frame)
                 began_ns = began_ns or frame.t_ns
                 if frame.t_ns - began_ns > seconds * 1e9 or size + len(frame.jpeg) > LONGEST:
                     break
@@ -120,5 +118,6 @@ def pictures_of(driver: Driver, recorder: Recorder, now_ns: Callable[[], int]) -
     return Pictures(driver.instrument, driver.viewfinder, store=recorder.store_file, now_ns=now_ns)
 
 
-def _too_big(frame: "Frame") -> StateError:
-    return StateError(f"a picture of {len(frame.jpeg)} bytes is longer than a file may be\nNext: a smaller picture")
+def _check_length(frame: "Frame") -> None:
+    if len(frame.jpeg) > LONGEST:
+        raise StateError(f"a picture of {len(frame.jpeg)} bytes is longer than a file may be\nNext: a smaller picture")
