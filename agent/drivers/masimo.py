@@ -13,6 +13,7 @@ LONGEST = 256
 FIELDS = re.compile(rb"SPO2=([0-9.-]+)%? +BPM=([0-9.-]+)(?:.*?\bPI=([0-9.-]+))?(?:.*?\bEXC=([0-9A-Fa-f]{1,8})\b)?")
 NUMBER = re.compile(rb"(\d{1,4})(?:\.(\d{1,3}))?")
 SPO2, RATE, PERFUSION = Kind.SPO2, Kind.PULSE_RATE, Kind.PERFUSION_INDEX
+# Bit 11, MASIMO SET, says which algorithm works, nothing about the patient.
 NAMED = namer(
     {
         0: "no_sensor",
@@ -24,11 +25,9 @@ NAMED = namer(
         6: "ambient_light",
         7: "unrecognized_sensor",
         10: "low_signal_iq",
-        11: "masimo_set",
     }
 )
 PROBE_OFF = {"no_sensor", "sensor_off", "defective_sensor", "unrecognized_sensor"}
-QUIET = {"masimo_set"}  # says which algorithm works, nothing about the patient
 DOUBTFUL = {"interference", "low_signal_iq", "low_perfusion"}
 
 
@@ -111,7 +110,7 @@ def decimal(text: bytes) -> tuple[int, int] | None:
 @lru_cache(maxsize=64)
 def meaning(exceptions: bytes | None) -> Meaning:
     """What the bits of EXC (hex) say."""
-    words = tuple(word for word in NAMED(int(exceptions or b"0", 16)) if word not in QUIET)
+    words = NAMED(int(exceptions or b"0", 16))
     reason = (
         NoValue.PROBE_OFF
         if not PROBE_OFF.isdisjoint(words)
