@@ -41,7 +41,7 @@ from agent.transport.identity import Identity, client_context
 from agent.transport.link import Broker, Link, connect
 from agent.transport.messages import Batch, EpochReason, Receipt, State, VisitBody, VisitStep
 from agent.transport.records import RecordWriter
-from benchmarks.wire import OXIMETER, VITALS, _signals
+from benchmarks.wire import OXIMETER, VITALS, made_signals
 from hub.app import HubSettings, load_keyring
 from hub.nats import BrokerFiles, NatsServer, free_port, write_config
 from hub.receiver import Pending, Receiver
@@ -62,7 +62,7 @@ def now_us() -> int:
 
 def visit_of(seconds: int) -> list[Batch]:
     """The batches of a visit, one a second, from its first."""
-    signals, chains, writer, made = _signals(), Chains(VITALS), RecordWriter(), []
+    signals, chains, writer, made = made_signals(), Chains(VITALS), RecordWriter(), []
     at = dict.fromkeys(VITALS, 0)
     writer.instrument(OXIMETER, 0)
     writer.bag(VisitBody(VisitStep.OPEN, "0042"), 0)

@@ -54,7 +54,7 @@ SOUND = Stream("stethoscope.sound", Signal.SOUND, "stethoscope", 4000.0, 1.0, "1
 VITALS = (ECG, PLETH, BREATH)
 
 
-def _signals() -> dict[str, Made]:
+def made_signals() -> dict[str, Made]:
     return {
         ECG.name: Made(recording("ecg", 130.0), 1, 0, 2, (-(2**23), 2**23 - 1), 1),
         PLETH.name: Made(recording("pleth", 100.0) / 20000, 80, 45, 1, (1, 100), 2),
@@ -113,7 +113,7 @@ class Bag:
         self.delivery = Delivery(self.outbox.now(self.outbox.box.unreceipted))
         self.streams = (*VITALS, SOUND) if self.sound else VITALS
         self.chains = Chains(self.streams)
-        self.signals = _signals()
+        self.signals = made_signals()
         self.unseen: list[SampleBlock] = []
         self.recorder = Recorder(
             identity=identities.load(keys / f"{BAG}.pem", keys / f"{BAG}.key", keys / "hub-sealing.pub"),
