@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from agent import ledger
+from agent import layout, ledger
 from agent.errors import StateError
 from agent.room import BALLAST_BYTES, CAP_BYTES, SCHEMA, SEQ_BITS, SEQ_MASK, GaveWay, Room
 from agent.transport.epoch import OutRow
@@ -38,6 +38,11 @@ CREATE TABLE IF NOT EXISTS epochs
   (no INTEGER PRIMARY KEY, epoch BLOB NOT NULL UNIQUE, committed INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS kept (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 """  # and the custody log, ledger.SCHEMA
+_STEPS = (  # from each layout to the next
+    # 0 to 1: headers say the version of the wire, which was 1
+    """UPDATE rows SET payload = CAST(substr(payload, 1, 7) || x'01' || substr(payload, 8) AS BLOB)
+       WHERE NOT place & 0xffffffff""",
+)
 
 
 class Lock:
@@ -88,10 +93,13 @@ class Outbox:
             self._db.execute(f"PRAGMA page_size={_PAGE_BYTES}")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA + SCHEMA + ledger.SCHEMA)
+            layout.prepare(self._db, _SCHEMA + SCHEMA + ledger.SCHEMA, _STEPS)
             self.room = Room(self._db, path, cap_bytes=cap_bytes, ballast_bytes=ballast_bytes)
             self._db.execute("INSERT OR IGNORE INTO kept VALUES (?, ?)", (_CHAIN, os.urandom(CHAIN_BYTES)))
             self._numbers = self._read_numbers()
+        except StateError as error:
+            self._db.close()
+            raise StateError(f"cannot use the outbox {path}: {error}") from None
         except sqlite3.Error as error:
             raise StateError(
                 f"cannot use the outbox {path}: {error}\n"

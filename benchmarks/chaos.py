@@ -30,7 +30,7 @@ from typing import Any
 from agent.demo.check import check
 from agent.demo.world import World
 from agent.errors import StateError
-from agent.transport import seal, wire
+from agent.transport.epoch import read_header
 
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks" / "chaos.md"
 PARTS = ("agent", "broker", "hub")
@@ -86,9 +86,9 @@ def check_rows(outbox: Path, hub: Path) -> dict[str, int]:
         have.setdefault(epoch, set()).add(seq)
     ends: dict[bytes, int] = {}
     for (row,) in db.execute("SELECT header FROM epochs"):
-        header = wire.decode(wire.decode(row[1 + seal.EPOCH_BYTES :]).header)  # type: ignore[union-attr]
-        if header.previous is not None:  # type: ignore[union-attr]
-            before = header.previous  # type: ignore[union-attr]
+        _, header = read_header(row)
+        if header.previous is not None:
+            before = header.previous
             ends[before.epoch] = min(before.committed, ends.get(before.epoch, before.committed))
     holes = db.execute("SELECT coalesce(sum(last - first + 1), 0) FROM holes").fetchone()[0]
     twice = db.execute("SELECT count(*) - count(DISTINCT epoch || seq) FROM rows").fetchone()[0]

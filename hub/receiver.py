@@ -172,6 +172,7 @@ class Receiver:
             self._refuse(topics.Up.BACKLOG.value, device, error)
 
     def _refuse(self, what: str, device: str, error: Exception | None) -> None:
+        what = "version" if isinstance(error, seal.VersionError) else what
         self.refused[what] += 1
         now_s = time.monotonic()
         if now_s - self._logged_s >= LOG_EVERY_S:

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent import layout
 from agent.errors import StateError
 from agent.transport.messages import Batch
 from agent.transport.ranges import SeqSet
@@ -30,6 +31,12 @@ CREATE TABLE IF NOT EXISTS visits (
   PRIMARY KEY (device, visit)) STRICT;
 CREATE TABLE IF NOT EXISTS commits (no INTEGER PRIMARY KEY, ended_us INTEGER) STRICT;
 """
+_STEPS = (  # from each layout to the next
+    # 0 to 1: headers say the version of the wire, which was 1
+    """UPDATE epochs SET header = CAST(substr(header, 1, 7) || x'01' || substr(header, 8) AS BLOB);
+       UPDATE rows SET plaintext = CAST(substr(plaintext, 1, 7) || x'01' || substr(plaintext, 8) AS BLOB)
+       WHERE seq = 0""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +80,10 @@ class Store:
             self._db = sqlite3.connect(path, isolation_level=None)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA + custody.SCHEMA + dating.SCHEMA)
+            layout.prepare(self._db, _SCHEMA + custody.SCHEMA + dating.SCHEMA, _STEPS)
+        except StateError as error:
+            self._db.close()
+            raise StateError(f"cannot use the hub's database {path}: {error}") from None
         except sqlite3.Error as error:
             raise StateError(
                 f"cannot use the hub's database {path}: {error}\nNext: check its folder and disk"

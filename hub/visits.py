@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from agent.clock import Source
-from agent.transport import seal, wire
-from agent.transport.messages import Batch, EpochHeader, SignedHeader, VisitBody, VisitStep
+from agent.transport import wire
+from agent.transport.epoch import read_header
+from agent.transport.messages import Batch, VisitBody, VisitStep
 from hub.dating import Dated
 from hub.store import Store
 
@@ -33,7 +34,7 @@ def visits(store: Store) -> list[Dates]:
     """Every visit of which a step has come."""
     found: dict[tuple[str, bytes], Dates] = {}
     for device, visit, header_row, plaintext in store.visit_ends():
-        batch, boot_id = wire.decode(plaintext), _boot_id(header_row)
+        batch, boot_id = wire.decode(plaintext), read_header(header_row)[1].boot_id
         assert isinstance(batch, Batch)  # it has a visit: it was decoded before it was stored
         dates = found.setdefault((device, visit), Dates(device))
         for record in batch.records:
@@ -45,14 +46,6 @@ def visits(store: Store) -> list[Dates]:
                 elif record.body.step is VisitStep.CLOSE:
                     dates.closed = dated
     return list(found.values())
-
-
-def _boot_id(header_row: bytes) -> bytes:
-    signed = wire.decode(header_row[1 + seal.EPOCH_BYTES :])
-    assert isinstance(signed, SignedHeader)
-    header = wire.decode(signed.header)
-    assert isinstance(header, EpochHeader)
-    return header.boot_id
 
 
 def _iso(dated: Dated | None) -> str | None:

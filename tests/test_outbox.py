@@ -15,6 +15,7 @@ from agent.transport.epoch import OutRow
 from agent.transport.messages import EpochReceipt, PreviousEpoch
 
 A, B = b"epochA", b"epochB"
+EVERY_BYTE = bytes(range(256))
 
 
 def row(epoch, seq, payload=None):
@@ -63,6 +64,21 @@ class TestRows:
     def test_a_commit_is_on_disk_when_it_returns(self, box):
         assert box._db.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
         assert box._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+class TestLayouts:
+    def test_headers_of_before_the_version_of_the_wire_are_told_it(self, box, tmp_path):
+        box.commit([row(A, 0, b"\0epochA" + EVERY_BYTE), row(A, 1, b"\1epochA0001row"), row(B, 0, b"\0epochBother")])
+        box._db.execute("PRAGMA user_version = 0")
+        box.close()
+        again = Outbox(tmp_path / "outbox.sqlite")
+        assert [r.payload for r in again.read(A, 0, 9, 999)] == [b"\0epochA\1" + EVERY_BYTE, b"\1epochA0001row"]
+        assert again.read(B, 0, 0, 99)[0].payload == b"\0epochB\1other"
+
+    def test_an_outbox_of_a_later_software_is_refused_with_what_to_do(self, box, tmp_path):
+        box._db.execute("PRAGMA user_version = 2")
+        with pytest.raises(StateError, match=r"outbox\.sqlite: it has layout 2, .*\nNext: install"):
+            Outbox(tmp_path / "outbox.sqlite")
 
 
 class TestReceipts:

@@ -79,7 +79,7 @@ class Epoch:
             )
         )
         signed = wire.encode(SignedHeader(header, identity.sign(header)))
-        self.header = OutRow(self.id, 0, bytes([seal.Lane.HEADER]) + self.id + signed)
+        self.header = OutRow(self.id, 0, seal.header_head(self.id) + signed)
         self._state_counter = 0
         self._ask_counter = 0
         self._preview_counter = 0
@@ -121,19 +121,27 @@ class OpenedHeader:
     key: bytes
 
 
+def read_header(payload: bytes) -> tuple[SignedHeader, EpochHeader]:
+    """What a header row says and how it is signed, nothing of it checked; SealError or WireError when it is none."""
+    head = seal.head_of(payload)
+    signed = wire.decode(payload[seal.HEADER_HEAD_BYTES :])
+    if head.lane is not seal.Lane.HEADER or not isinstance(signed, SignedHeader):
+        raise seal.SealError("no epoch header")
+    header = wire.decode(signed.header)
+    if not isinstance(header, EpochHeader) or header.epoch != head.epoch:
+        raise seal.SealError("the header speaks of another epoch")
+    return signed, header
+
+
 def open_header(payload: bytes, *, device: str, root: x509.Certificate, hub_key: HubPrivate) -> OpenedHeader:
     """Check a header row as the hub must: issuer, purpose, name, signature, binding; SealError or WireError.
 
     Dates are not checked here: a header from before a renewal, or from a bag with a wrong clock, is still that
     bag's; revocation is the caller's to check, by fingerprint.
     """
-    head = seal.head_of(payload)
-    signed = wire.decode(payload[1 + seal.EPOCH_BYTES :])
-    if head.lane is not seal.Lane.HEADER or not isinstance(signed, SignedHeader):
-        raise seal.SealError("no epoch header")
-    header = wire.decode(signed.header)
-    if not isinstance(header, EpochHeader) or header.device != device or header.epoch != head.epoch:
-        raise seal.SealError("the header speaks of another device or epoch")
+    signed, header = read_header(payload)
+    if header.device != device:
+        raise seal.SealError("the header speaks of another device")
     try:
         leaf = x509.load_der_x509_certificate(header.certificate)
         leaf.verify_directly_issued_by(root)

@@ -10,6 +10,11 @@ A sealed message is a COSE_Encrypt0 (RFC 9052, ChaCha20-Poly1305, partial IV) wi
     up    lane u8 | epoch 6 | counter u32 | ciphertext | tag 16                 27 bytes more than the plaintext
     down  lane u8 | session 16 | epoch 6 | counter u32 | ciphertext | tag 16    43 bytes more
 
+    header  00 | epoch 6 | version u8 | signed header
+
+An epoch's header says once which version of the wire all its messages are written in, both ways: no message pays for
+it. HPKE and HKDF bind the version too, so nobody can change it on the way.
+
 `cose()` puts the constant parts back, so that any COSE library opens it: protected {1: 24}, unprotected
 {6: counter}, external_aad = device name, key and base IV of the lane. Rows are sealed once, under lane ROW with
 their sequence number as counter, and are the same bytes whether they go live or as backlog.
@@ -28,12 +33,14 @@ from agent.errors import BesaceError
 from agent.transport import hubkeys
 from agent.transport.hubkeys import HubPrivate, HubPublic
 
+VERSION = 1  # docs/wire.md tells when it becomes another
 EPOCH_BYTES = 6
 SESSION_BYTES = 16
 KEY_BYTES = 32
 _NONCE_BYTES = 12
 _TAG_BYTES = 16
 _COUNTER_BYTES = 4
+HEADER_HEAD_BYTES = 1 + EPOCH_BYTES + 1
 _PROTECTED = cbor2.dumps({1: 24}, canonical=True)  # alg: ChaCha20/Poly1305
 UP_HEAD_BYTES = 1 + EPOCH_BYTES + _COUNTER_BYTES
 DOWN_HEAD_BYTES = 1 + SESSION_BYTES + EPOCH_BYTES + _COUNTER_BYTES
@@ -43,6 +50,10 @@ HIGHEST_COUNTER = 2**32 - 1
 
 class SealError(BesaceError):
     """A message that was not sealed by whom it claims: never believed, always counted."""
+
+
+class VersionError(SealError):
+    """An epoch of another version of the wire: not opened, not receipted, kept by its bag."""
 
 
 class Lane(IntEnum):
@@ -83,7 +94,7 @@ class LaneKey:
 
 def lane_key(epoch_key: bytes, device: str, lane: Lane, session: bytes = b"") -> LaneKey:
     """Derive one lane's key (32 bytes) and base IV (12 bytes) from the epoch key."""
-    info = b"besace/1/" + bytes([lane]) + session
+    info = b"besace/%d/" % VERSION + bytes([lane]) + session
     both = HKDF(hashes.SHA256(), KEY_BYTES + _NONCE_BYTES, salt=None, info=info).derive(epoch_key)
     return LaneKey(both[:KEY_BYTES], both[KEY_BYTES:], device)
 
@@ -109,15 +120,23 @@ class Head:
     session: bytes = b""
 
 
+def header_head(epoch: bytes) -> bytes:
+    """What stands before an epoch's signed header."""
+    return bytes([Lane.HEADER]) + epoch + bytes([VERSION])
+
+
 def head_of(sealed: bytes) -> Head:
-    """Read the clear part; raise SealError when there is none."""
+    """Read the clear part; SealError when there is none, VersionError when it begins an epoch of another version."""
     try:
         lane = Lane(sealed[0])
     except (IndexError, ValueError):
         raise SealError("no such lane") from None
     if lane is Lane.HEADER:
-        if len(sealed) <= 1 + EPOCH_BYTES:
+        if len(sealed) <= HEADER_HEAD_BYTES:
             raise SealError("too short for an epoch header")
+        version = sealed[HEADER_HEAD_BYTES - 1]
+        if version != VERSION:
+            raise VersionError(f"version {version} of the wire, {VERSION} is read here: update the older side")
         return Head(lane, sealed[1 : 1 + EPOCH_BYTES], 0)
     skip = SESSION_BYTES if lane in DOWN_LANES else 0
     size = 1 + skip + EPOCH_BYTES + _COUNTER_BYTES
@@ -214,7 +233,7 @@ def key_id(hub_key: HubPublic) -> bytes:
 
 def _info(device: str, epoch: bytes, fingerprint: bytes) -> bytes:
     # HPKE in this library takes no AAD: `info` is what binds the key to whom it belongs.
-    return cbor2.dumps(["besace/1/epoch", device, epoch, fingerprint])
+    return cbor2.dumps([f"besace/{VERSION}/epoch", device, epoch, fingerprint])
 
 
 def seal_epoch_key(epoch_key: bytes, hub_key: HubPublic, device: str, epoch: bytes, fingerprint: bytes) -> bytes:

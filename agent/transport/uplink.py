@@ -321,7 +321,8 @@ class Uplink:
             if self._delivery.oldest_unanswered_s(now_s) is None and self._delivery.backlog() is None:
                 self._waiting_since_s = now_s
             if now_s - self._waiting_since_s > SILENCE_S:
-                raise HubError(f"no receipt for {SILENCE_S:.0f} s: the hub is away, or lacks the key that we seal to")
+                why = "the hub is away, older than this bag, or lacks the key that we seal to"
+                raise HubError(f"no receipt for {SILENCE_S:.0f} s: {why}")
             if self._delivery.resend(now_s):
                 self._wake_backlog.set()
 

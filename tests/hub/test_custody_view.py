@@ -11,9 +11,8 @@ from agent import ledger
 from agent.custody import DURABLE, What
 from agent.errors import WireError
 from agent.holding import Act
-from agent.transport.epoch import Epoch
+from agent.transport.epoch import Epoch, read_header
 from agent.transport.messages import Batch, CustodyBody, EpochReason, Record, VisitBody, VisitStep
-from agent.transport.wire import decode
 from hub import custody_page
 from hub.custody import SCHEMA, CustodyView, entries_of, keep, stored
 from hub.page import serve_doctor
@@ -102,7 +101,7 @@ def header(chain, number, boot=b"1"):
     epoch = Epoch(
         IDENTITY, boot_id=boot * 16, t_us=1, reason=EpochReason.START, chain=chain * 8, number=number, previous=None
     )
-    return decode(decode(epoch.header.payload[7:]).header)
+    return read_header(epoch.header.payload)[1]
 
 
 def conflicts_after(*headers):

@@ -573,6 +573,40 @@ class TestWhatIsRefused:
         assert MOST_PENDING_BYTES > 1 << 20
 
 
+class TestAnotherVersionOfTheWire:
+    """A bag of a later software meets a hub that is not updated yet: its rows wait on board, nothing else does."""
+
+    def test_it_is_said_counted_and_receipted_when_the_hub_is_updated(self, hub, store, monkeypatch, caplog):
+        older = Bags().epoch()
+        hub.take(STATE, state(older))
+        with monkeypatch.context() as later:
+            later.setattr(seal, "VERSION", 2)
+            epoch = Bags().epoch()
+            sent = [(STATE, state(epoch)), (LIVE, epoch.row(batch(1)).payload)]
+        for message in sent:
+            hub.take(*message)
+        hub.take(LIVE, older.row(batch(1)).payload)
+        commit(hub, store)
+        assert hub.refused == {"version": 1, "live": 1}
+        assert "version 2 of the wire, 1 is read here: update the older side" in caplog.text
+        assert store.have(BAG, epoch.id) == SeqSet()
+        assert told(hub, older) == {older.id: (1, ())}
+        with monkeypatch.context() as later:
+            later.setattr(seal, "VERSION", 2)
+            for message in sent:
+                hub.take(*message)
+            commit(hub, store)
+            assert told(hub, epoch)[epoch.id] == (1, ())
+
+    def test_nobody_makes_it_another_on_the_way(self, hub, monkeypatch):
+        header = bytearray(Bags().epoch().header.payload)
+        header[7] = 2
+        monkeypatch.setattr(seal, "VERSION", 2)
+        hub.take(LIVE, bytes(header))
+        assert not hub.collect()
+        assert hub.refused == {"live": 1}
+
+
 class TestWhatIsNotUnderstood:
     """Authentic rows of a newer bag: kept, receipted, and no stumbling block later."""
 

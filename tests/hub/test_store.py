@@ -81,6 +81,21 @@ def test_it_is_on_disk_when_commit_returns(store):
     assert store._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
+def test_headers_of_before_the_version_of_the_wire_are_told_it(store, tmp_path):
+    store.commit([arrived(0, plaintext=b"\0epochAheader")], [arrived(1)])
+    store._db.execute("PRAGMA user_version = 0")
+    again = Store(tmp_path / "hub.sqlite")
+    assert list(again.headers()) == [("sac-04", b"\0epochA\1header")]
+    assert list(again.plaintexts("sac-04", A)) == [(1, b"p")]
+    again.close()
+
+
+def test_a_database_of_a_later_software_is_refused(store, tmp_path):
+    store._db.execute("PRAGMA user_version = 2")
+    with pytest.raises(StateError, match=r"hub\.sqlite: it has layout 2"):
+        Store(tmp_path / "hub.sqlite")
+
+
 def test_no_database(tmp_path):
     (tmp_path / "hub.sqlite").write_bytes(b"x" * 5000)
     with pytest.raises(StateError, match="cannot use the hub's database .*\nNext: "):

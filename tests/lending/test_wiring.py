@@ -19,6 +19,7 @@ from agent.config import load
 from agent.control import ask
 from agent.errors import StateError
 from agent.transport import wire
+from agent.transport.epoch import read_header
 from agent.transport.messages import EpochReason, VisitBody, VisitStep
 from hub.custody import CustodyView, stored
 from hub.nats import BrokerFiles, binary, free_port, write_config
@@ -147,7 +148,7 @@ class Site:
         headers = [row for (row,) in db.execute("SELECT header FROM epochs ORDER BY no")]
         db.close()
         visits = [r.body for b in batches for r in b.records if isinstance(r.body, VisitBody)]
-        reasons = [wire.decode(wire.decode(header[7:]).header).reason for header in headers]
+        reasons = [read_header(header)[1].reason for header in headers]
         return reasons, visits, view.rows()[0]
 
 

@@ -18,8 +18,9 @@ class Reader:
         self.keys: dict[bytes, bytes] = {}
 
     def header(self, row: bytes) -> dict:
-        """Lane 0, epoch, then [8, header, signature]: check the signature, take the epoch's key."""
-        _, signed, signature = cbor2.loads(row[7:])
+        """Lane 0, epoch, version, then [8, header, signature]: check the signature, take the epoch's key."""
+        assert row[7] == 1, "another version of the wire"
+        _, signed, signature = cbor2.loads(row[8:])
         _, header = cbor2.loads(signed)
         leaf = x509.load_der_x509_certificate(header[5])
         leaf.verify_directly_issued_by(self.root)

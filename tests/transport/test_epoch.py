@@ -25,7 +25,7 @@ def opened(payload=EPOCH.header.payload, device=BAG, by="CPTS", hub="hub"):
 def resigned(header: EpochHeader, by: Identity, epoch: bytes = EPOCH.id) -> bytes:
     """A header row as `by` would sign it."""
     data = wire.encode(header)
-    return b"\0" + epoch + wire.encode(SignedHeader(data, by.sign(data)))
+    return seal.header_head(epoch) + wire.encode(SignedHeader(data, by.sign(data)))
 
 
 def test_the_hub_learns_everything_it_needs():
@@ -141,4 +141,4 @@ def test_a_renewed_certificate_begins_new_epochs_and_the_old_ones_still_open():
 def test_another_message_in_a_header_s_place():
     for message in (wire.encode(batch()), wire.encode(opened().header)):
         with pytest.raises(seal.SealError):
-            opened(b"\0" + EPOCH.id + message)
+            opened(seal.header_head(EPOCH.id) + message)
