@@ -35,9 +35,10 @@ from agent.transport.epoch import read_header
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks" / "chaos.md"
 PARTS = ("agent", "broker", "hub")
 DRAIN_S = 60.0
+MOST_PAUSE_S = 3.0
 
 
-async def _storm(world: World, kills: int, rng: random.Random) -> Counter[str]:
+async def _storm(world: World, kills: int, rng: random.Random, most_pause_s: float) -> Counter[str]:
     """Kill and revive until it is enough; parts may be down at the same time."""
     killed: Counter[str] = Counter()
 
@@ -52,7 +53,7 @@ async def _storm(world: World, kills: int, rng: random.Random) -> Counter[str]:
 
     busy: dict[str, asyncio.Task[None]] = {}
     while killed.total() < kills:
-        await asyncio.sleep(rng.uniform(0.3, 3.0))
+        await asyncio.sleep(rng.uniform(0.1 * most_pause_s, most_pause_s))
         part = rng.choice(PARTS)
         if part in busy and not busy[part].done():
             continue
@@ -64,12 +65,12 @@ async def _storm(world: World, kills: int, rng: random.Random) -> Counter[str]:
     return killed
 
 
-async def _run(world: World, kills: int, seed: int) -> Counter[str]:
+async def _run(world: World, kills: int, seed: int, most_pause_s: float) -> Counter[str]:
     try:
         await world.start()
         await world.tell_agent("new_visit")
         await asyncio.sleep(2.0)
-        killed = await _storm(world, kills, random.Random(seed))
+        killed = await _storm(world, kills, random.Random(seed), most_pause_s)
         await asyncio.sleep(2.0)
         with contextlib.suppress(StateError):  # it may have ended since: what it holds is sent by the next
             await world.drain(DRAIN_S)
@@ -107,20 +108,13 @@ def check_rows(outbox: Path, hub: Path) -> dict[str, int]:
     }
 
 
-def chaos(folder: Path, kills: int, seed: int) -> dict[str, Any]:
-    """One storm in a folder; the outcome."""
-    world = World(folder, seed=seed)
-    began = time.monotonic()
-    killed = asyncio.run(_run(world, kills, seed))
-    verdict, _ = check(world.simulator_dir / "samples.log", world.hub_dir / "hub.sqlite")
-    rows = check_rows(world.state_dir / "outbox.sqlite", world.hub_dir / "hub.sqlite")
-    good = not (verdict.lost or verdict.stored_twice or verdict.changed)
-    good = good and not (rows["rows_lost"] or rows["rows_twice"] or rows["rows_left"])
+def judge(samples: Path, outbox: Path, hub: Path) -> dict[str, Any]:
+    """What a storm left in the simulator's log, the bag and the hub: `ok` when nothing is lost, doubled or changed."""
+    verdict, _ = check(samples, hub)
+    rows = check_rows(outbox, hub)
+    bad = verdict.lost, verdict.stored_twice, verdict.changed, rows["rows_lost"], rows["rows_twice"], rows["rows_left"]
     return {
-        "ok": good,
-        "seed": seed,
-        "seconds": round(time.monotonic() - began),
-        "killed": dict(sorted(killed.items())),
+        "ok": not any(bad),
         "samples_produced": verdict.samples_produced,
         "samples_stored": verdict.samples_stored,
         "samples_lost": verdict.lost,
@@ -128,6 +122,19 @@ def chaos(folder: Path, kills: int, seed: int) -> dict[str, Any]:
         "samples_changed": verdict.changed,
         "gaps_s": round(verdict.gaps_s, 2),
         **rows,
+    }
+
+
+def chaos(folder: Path, kills: int, seed: int, *, most_pause_s: float = MOST_PAUSE_S) -> dict[str, Any]:
+    """One storm in a folder, up to so many seconds from one kill to the next; the outcome."""
+    world = World(folder, seed=seed)
+    began = time.monotonic()
+    killed = asyncio.run(_run(world, kills, seed, most_pause_s))
+    return {
+        "seed": seed,
+        "seconds": round(time.monotonic() - began),
+        "killed": dict(sorted(killed.items())),
+        **judge(world.simulator_dir / "samples.log", world.state_dir / "outbox.sqlite", world.hub_dir / "hub.sqlite"),
     }
 
 

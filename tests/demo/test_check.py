@@ -5,9 +5,10 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from agent.demo.check import check, count_rows
+from agent.demo.check import Produced, Stored, Stretch, Verdict, _check_stream, check, count_rows
 from agent.demo.world import World
 from agent.transport import wire
 from agent.transport.messages import Waveform
@@ -58,6 +59,32 @@ def rows_with_sound(db) -> list[int]:
         if any(isinstance(r.body, Waveform) and len(r.body.data) > 500 for r in wire.decode(plaintext).records):
             found.append(seq)
     return found[1:-2]
+
+
+def judged(stretches, given, epochs):
+    """How many samples of a second at 100 Hz are lost when the hub has these stretches of so many epochs."""
+    stored = Stored(epochs=epochs, fs_hz={"p": 100.0})
+    values = np.arange(500, dtype=np.int32)
+    for epoch, first, last in stretches:
+        stored.stretches["p"].append(Stretch(epoch, b"visit", values[first:last], 0))
+    verdict = Verdict()
+    logged = Produced(values, np.arange(500) < given, np.arange(500, dtype=np.int64))
+    _check_stream(verdict, "p", logged, stored)
+    return verdict.lost
+
+
+@pytest.mark.parametrize(
+    ("stretches", "given", "epochs", "lost"),
+    [
+        ([(0, 0, 300)], 304, 1, 4),  # nothing ended in between
+        ([(0, 0, 300)], 304, 2, 0),  # the agent did, and the instrument was not heard again
+        ([(0, 0, 300)], 450, 2, 50),  # a second of samples, and no more
+        ([(0, 0, 100), (1, 100, 300)], 304, 2, 4),  # it ended before these
+        ([(0, 0, 100), (1, 150, 300)], 300, 2, 0),
+    ],
+)
+def test_a_restart_excuses_a_second(stretches, given, epochs, lost):
+    assert judged(stretches, given, epochs) == lost
 
 
 def test_the_whole_run_is_whole(run, whole):
