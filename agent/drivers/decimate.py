@@ -45,18 +45,32 @@ class Ratio:
     one: float  # what each row adds up to: a power of two
     centre: int = field(init=False)
     """Inputs before, and after, the middle of a window."""
+    outputs: int = field(init=False)
+    """Outputs of a block, which begins with phase 0."""
+    step: int = field(init=False)
+    """Inputs from one block to the next."""
     block: Floats = field(init=False)
-    """(inputs, outputs) of a block that begins with phase 0: each column is an output's taps / one, at its window."""
+    """(inputs of a block + 1, outputs): each column is an output's taps / one, at its window.
+
+    The last row is for an input that is always 1: the half to which sums are cut off to be rounded.
+    """
 
     def __post_init__(self) -> None:
         outputs = -(-BLOCK // self.up) * self.up
         starts, phases = np.divmod(self.down * np.arange(outputs), self.up)
         width = self.taps.shape[1]
-        block = np.zeros((int(starts[-1]) + width, outputs))
+        block = np.zeros((int(starts[-1]) + width + 1, outputs))
         for column, (start, phase) in enumerate(zip(starts, phases, strict=True)):
             block[start : start + width, column] = self.taps[phase] / self.one
+        block[-1] = 0.5
         object.__setattr__(self, "centre", width // 2)
+        object.__setattr__(self, "outputs", outputs)
+        object.__setattr__(self, "step", outputs * self.down // self.up)
         object.__setattr__(self, "block", block)
+
+    def output_from(self, index: int) -> int:
+        """The number of the first output that is not before source index `index`."""
+        return -(-index * self.up // self.down)
 
 
 @cache
@@ -79,54 +93,85 @@ def ratio(fs_hz: int) -> Ratio:
     return Ratio(up, down, taps, one)
 
 
-def decimate(samples: Sound, index: int = 0, by: Ratio | None = None) -> tuple[int, Samples]:
-    """Bring int samples whose first has source index `index` to 4 kHz; return the first output's number and outputs.
-
-    Rounded half up. The sums are exact: in units of 1 / one they stay below 2^53, where float64 holds every integer,
-    and its matrix product is the fastest there is.
-    """
-    by = by or ratio(16_000)
-    first = -(-(index + by.centre) * by.up // by.down)
-    last = ((index + len(samples) - by.centre) * by.up - 1) // by.down
-    if last < first:
-        return first, np.empty(0, np.int32)
-    inputs, outputs = by.block.shape
-    begin = first - first % by.up
-    rows = -(-(last + 1 - begin) // outputs)
-    step = outputs * by.down // by.up
-    skipped = begin * by.down // by.up - by.centre - index  # before the first block; of a block that is cut it is < 0
-    missing = inputs + (rows - 1) * step + skipped - len(samples)
-    x = np.ascontiguousarray(samples[skipped:] if skipped > 0 else samples)
-    if skipped < 0 or missing > 0:
-        x = np.concatenate((np.zeros(max(-skipped, 0), x.dtype), x, np.zeros(max(missing, 0), x.dtype)))
-    windows = np.ndarray((rows, inputs), x.dtype, x, strides=(step * x.itemsize, x.itemsize))
-    sums = windows.astype(np.float64) @ by.block
-    sums += 0.5
-    return first, np.floor(sums, sums).ravel()[first - begin : last + 1 - begin].astype(np.int32)
+def decimate(samples: Sound, index: int = 0, fs_hz: int = 16_000) -> tuple[int, Samples]:
+    """Bring samples of 16 bits, the first with source index `index`, to 4 kHz, as `Decimator.push` does."""
+    return Decimator(fs_hz).push(index, samples.astype(INT16).tobytes())
 
 
 class Decimator:
-    """`decimate` for a stream that comes in pieces of int16, little endian, at one of RATES_HZ."""
+    """Takes a stream at one of RATES_HZ in pieces of int16, little endian; gives outputs rounded half up.
 
-    _kept: bytes
-    _index: int
+    The sums are exact: in units of 1 / one they stay below 2^53, where float64 holds every integer, and its matrix
+    product is the fastest there is. Each row of it is a block of outputs, and what is kept begins where a block does.
+    Outputs whose window is not full are worked out with their block, but not given.
+    """
+
+    _index: int  # the source's, of the next sample
+    _next: int  # number of the next output
+    _first: int  # number of the output, of phase 0, with whose window the samples kept begin
+    _kept: int  # samples kept
 
     def __init__(self, fs_hz: int = 16_000) -> None:
         self._by = ratio(fs_hz)
+        self._bytes = memoryview(b"")
+        self._make_room(1)
         self.reset()
-
-    def push(self, index: int, data: bytes) -> tuple[int, Samples]:
-        """Take samples from source index `index` on; after a jump of the index the window fills anew."""
-        if index != self._index + len(self._kept) // INT16.itemsize:
-            self._kept, self._index = b"", index
-        data = self._kept + data
-        samples = np.frombuffer(data, INT16)
-        first, out = decimate(samples, self._index, self._by)
-        following = (first + len(out)) * self._by.down // self._by.up - self._by.centre  # where the next window begins
-        used = min(max(following - self._index, 0), len(samples))
-        self._kept, self._index = data[used * INT16.itemsize :], self._index + used
-        return first, out
 
     def reset(self) -> None:
         """Forget what was kept."""
-        self._kept, self._index = b"", 0
+        self._begin(0)
+
+    def push(self, index: int, data: bytes) -> tuple[int, Samples]:
+        """Take samples from source index `index` on; after a jump of the index the window fills anew.
+
+        Returns the number of the first output, and the outputs that are complete: (n,) int32.
+        """
+        if index != self._index:
+            self._begin(index)
+        by, size = self._by, INT16.itemsize
+        kept = self._kept + len(data) // size
+        if kept > self._room:
+            self._make_room(kept // by.step + 1)
+        self._bytes[self._kept * size : kept * size] = data
+        self._index += kept - self._kept
+        self._kept = kept
+        first, following = self._next, by.output_from(self._index - by.centre)
+        if following <= first:
+            return first, np.empty(0, np.int32)
+        blocks = -((self._first - following) // by.outputs)
+        self._inputs[:blocks, :-1] = self._windows[:blocks]
+        sums = np.dot(self._inputs[:blocks], by.block, self._sums[:blocks])
+        out = np.floor(sums, sums).ravel()[first - self._first : following - self._first].astype(np.int32)
+        self._next = following
+        self._keep_from(following - following % by.up)
+        return first, out
+
+    def _keep_from(self, first: int) -> None:
+        """Forget what only outputs before `first`, of phase 0, needed."""
+        begin, end = (first - self._first) * self._by.down // self._by.up, self._kept
+        self._kept, self._first = end - begin, first
+        self._bytes[: self._kept * INT16.itemsize] = self._bytes[begin * INT16.itemsize : end * INT16.itemsize]
+
+    def _begin(self, index: int) -> None:
+        """Nothing is known of the time before sample `index`: the first output is the first whose window is after it.
+
+        The block it stands in begins before; those samples only meet outputs that are not given.
+        """
+        by = self._by
+        self._index = index
+        self._next = by.output_from(index + by.centre)
+        self._first = (self._next // by.up - 1) * by.up
+        self._kept = index + by.centre - self._first * by.down // by.up
+
+    def _make_room(self, blocks: int) -> None:
+        """For the samples of so many blocks; their windows overlap in them."""
+        by = self._by
+        inputs = len(by.block) - 1
+        self._room = blocks * by.step
+        samples = np.zeros(self._room + inputs, INT16)
+        memory = samples.data.cast("B")
+        memory[: len(self._bytes)] = self._bytes
+        self._bytes = memory
+        self._windows = np.ndarray((blocks, inputs), INT16, samples, strides=(by.step * INT16.itemsize, INT16.itemsize))
+        self._inputs = np.ones((blocks, inputs + 1))
+        self._sums = np.empty((blocks, by.outputs))

@@ -66,20 +66,19 @@ class StethoscopeDecoder:
         items: list[Item] = []
         run: list[bytes] = []  # frames that follow each other are taken as one: cheaper
         start = following = -1
-        at, end = 0, len(data)
-        while end - at >= HEADER.size:
+        at, header, last = 0, HEADER.size, len(data) - HEADER.size
+        while at <= last:
             index, n = HEADER.unpack_from(data, at)
-            size = HEADER.size + 2 * n
-            if n > MOST or end - at < size:
+            begin, end = at + header, at + header + INT16.itemsize * n
+            if n > MOST or end > len(data):
                 break
-            samples = data[at + HEADER.size : at + size]
-            at += size
+            at = end
             if index == following:
-                run.append(samples)
+                run.append(data[begin:end])
                 following += n
                 continue
             items += self.take(start, run, t_ns)
-            run, start, following = [samples], index, index + n
+            run, start, following = [data[begin:end]], index, index + n
             if self._next_in is not None and index < self._next_in:  # repeated: nothing may hang on to it
                 items += self.take(start, run, t_ns)
                 run, following = [], -1

@@ -11,7 +11,7 @@ import pytest
 from driver_rig import samples_of
 
 from agent.drivers.audio import CardSource, SocketSource, source_at
-from agent.drivers.decimate import decimate, ratio
+from agent.drivers.decimate import decimate
 from agent.drivers.opening import open_driver
 from agent.drivers.stethoscope import HEADER, StethoscopeDecoder
 from agent.errors import InstrumentError, InstrumentReason
@@ -186,7 +186,7 @@ def test_a_card_s_rate_decides_how_its_sound_is_decimated(fs_hz):
     x = np.random.default_rng(fs_hz).integers(-9000, 9000, fs_hz // 4)
     decoder = StethoscopeDecoder("scope")
     items = decoder.feed(f"card@{fs_hz}", HEADER.pack(0, len(x)) + x.astype("<i2").tobytes(), 10**9)
-    assert (samples_of(items, "scope.sound") == decimate(x.astype(np.int32), 0, ratio(fs_hz))[1]).all()
+    assert (samples_of(items, "scope.sound") == decimate(x.astype(np.int32), 0, fs_hz)[1]).all()
 
 
 def test_where_says_which_source():

@@ -1,5 +1,7 @@
 """16 to 4 kHz in integers."""
 
+from operator import mul
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -46,38 +48,41 @@ def test_a_tone_that_would_alias_is_gone():
 
 def test_output_m_stands_for_input_4m():
     x = np.zeros(1000, np.int32)
-    x[400] = 32768
+    x[400] = 16384
     first, out = decimate(x)
     assert first == -(-CENTRE // FACTOR)
     assert first + int(np.argmax(out)) == 400 // FACTOR
-    assert out.max() == TAPS_Q15[CENTRE]
+    assert out.max() == TAPS_Q15[CENTRE] / 2
 
 
-def test_against_a_plain_sum():
-    rng = np.random.default_rng(1)
-    x = rng.integers(-32768, 32768, 600).astype(np.int32)
-    first, out = decimate(x, 1234)
-    m = first + 3
-    window = x[4 * m - CENTRE - 1234 : 4 * m + CENTRE + 1 - 1234]
-    assert out[3] == (sum(int(a) * int(b) for a, b in zip(window, TAPS_Q15, strict=True)) + 16384) >> 15
+@pytest.mark.parametrize("fs_hz", RATES_HZ)
+def test_against_a_plain_sum(fs_hz):
+    by, index, rng = ratio(fs_hz), 1234, np.random.default_rng(1)
+    x = rng.choice([-32768, -16384, 0, 8192, 16384, 32767], 4000)  # of which many sums end on a half
+    first, out = decimate(x, index, fs_hz)
+    taps, one = by.taps.astype(int), int(by.one)
+    for m, given_ in enumerate(out.tolist(), first):
+        at, phase = divmod(m * by.down, by.up)
+        window = x[at - by.centre - index : at + by.centre + 1 - index].tolist()
+        assert given_ == (2 * sum(map(mul, window, taps[phase].tolist())) + one) // (2 * one)
+    at = (first - 1) * by.down // by.up - by.centre
+    assert at < index  # and none that is complete is missing
+    assert (first + len(out)) * by.down // by.up + by.centre >= index + len(x)
 
 
-@given(st.lists(st.integers(0, 700), max_size=8), st.integers(0, 1000))
-@settings(max_examples=60, deadline=None)
-def test_pieces_give_the_same_as_the_whole(sizes, start):
-    x = np.random.default_rng(start).integers(-32768, 32768, sum(sizes)).astype(np.int32)
-    first, whole = decimate(x, start)
-    d, parts, at, begin = Decimator(), [], 0, None
+@pytest.mark.parametrize("fs_hz", RATES_HZ)
+@given(sizes=st.lists(st.integers(0, 1500), max_size=8), start=st.integers(0, 1 << 40))
+@settings(max_examples=40, deadline=None)
+def test_pieces_give_the_same_as_the_whole(fs_hz, sizes, start):
+    x = np.random.default_rng(start).integers(-32768, 32768, sum(sizes))
+    first, whole = decimate(x, start, fs_hz)
+    d, parts, at = Decimator(fs_hz), [], 0
     for size in sizes:
         m, out = d.push(start + at, pcm(x[at : at + size]))
-        if len(out):
-            begin = m if begin is None else begin
-            parts.append(out)
+        assert m == first + sum(map(len, parts))
+        parts.append(out)
         at += size
-    got = np.concatenate(parts) if parts else np.empty(0, np.int32)
-    assert (got == whole).all()
-    assert len(got) == len(whole)
-    assert begin in (None, first)
+    assert np.concatenate((np.empty(0, np.int32), *parts)).tolist() == whole.tolist()
 
 
 @pytest.mark.parametrize("fs_hz", RATES_HZ)
@@ -94,19 +99,9 @@ def test_every_rate_passes_to_1600_hz_and_stops_from_2000_hz_in_each_of_its_phas
 def test_output_m_is_the_sound_at_m_over_4000_s(fs_hz):
     at, n = 1_000_003, fs_hz // 2
     x = np.round(20000 * np.sin(2 * np.pi * 700 * (at + np.arange(n)) / fs_hz)).astype(np.int32)
-    first, out = decimate(x, at, ratio(fs_hz))
+    first, out = decimate(x, at, fs_hz)
     assert len(out) > 1900
     assert np.abs(out - 20000 * np.sin(2 * np.pi * 700 * (first + np.arange(len(out))) / 4000)).max() < 12
-
-
-@pytest.mark.parametrize("fs_hz", [44_100, 48_000])
-def test_other_rates_are_cut_freely_too(fs_hz):
-    x = np.random.default_rng(fs_hz).integers(-32768, 32768, 9000).astype(np.int32)
-    first, whole = decimate(x, 77, ratio(fs_hz))
-    d = Decimator(fs_hz)
-    pieces = [d.push(77 + at, pcm(x[at : at + 613])) for at in range(0, 9000, 613)]
-    assert next(m for m, out in pieces if len(out)) == first
-    assert (np.concatenate([out for _, out in pieces]) == whole).all()
 
 
 def test_another_rate_is_refused():
@@ -114,9 +109,9 @@ def test_another_rate_is_refused():
         Decimator(8000)
 
 
-@pytest.mark.parametrize("jump", [1, 4, 100, 5000])
+@pytest.mark.parametrize("jump", [-900, 1, 4, 100, 5000, 1 << 62])
 def test_after_a_jump_only_whole_windows_count(jump):
-    x = np.random.default_rng(jump).integers(-9000, 9000, 4000).astype(np.int32)
+    x = np.random.default_rng(9).integers(-9000, 9000, 4000)
     d = Decimator()
     d.push(0, pcm(x[:1000]))
     first, out = d.push(1000 + jump, pcm(x[1000:2000]))
