@@ -11,7 +11,6 @@ from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any
 
-from agent import __version__
 from agent.clock import VOUCHED, BootClock, Clock
 from agent.config import Config
 from agent.control import serve_control
@@ -41,6 +40,7 @@ from agent.pictures import Pictures, pictures_of
 from agent.recorder import Recorder
 from agent.sharing import share
 from agent.signals import Signals
+from agent.software import software
 from agent.status import Tally, resources, since_exec_s
 from agent.supervisor import supervise
 from agent.transport import identity as identities
@@ -168,7 +168,7 @@ class Agent:
         running = [loop.create_task(part, name=name) for name, part in tasks.items()]
         stop = loop.create_task(self._stopping.wait(), name="stop")
         notify("READY=1")
-        log.info("ready=1 version=%s since_exec_s=%.3f", __version__, since_exec_s())
+        log.info("ready=1 version=%s since_exec_s=%.3f", software(), since_exec_s())
         done, _ = await asyncio.wait([stop, *running], return_when=asyncio.FIRST_COMPLETED)
         notify("STOPPING=1")
         failed = [task for task in done if task is not stop]
@@ -385,7 +385,7 @@ class Agent:
         """What `besace status` prints."""
         return {
             "bag": self._config.bag.name,
-            "version": __version__,
+            "version": software(),
             "visit": self._visiting.state.value,
             "code": self._visiting.code,
             "connected": self._uplink.state.connected,

@@ -27,6 +27,7 @@ from agent.model import (
 )
 from agent.outbox import OutboxThread
 from agent.room import GaveWay
+from agent.software import software
 from agent.transport.delivery import Delivery
 from agent.transport.epoch import Epoch, OutRow
 from agent.transport.identity import Identity
@@ -121,6 +122,7 @@ class Recorder:
             number=self._outbox.box.next_number(),
             previous=previous,
             demo=self._demo,
+            software=software(),
         )
         self._uncommitted.append(epoch.header)
         self._writer = RecordWriter()

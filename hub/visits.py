@@ -15,9 +15,10 @@ from hub.store import Store
 
 @dataclass(slots=True)
 class Dates:
-    """One visit: whose, its code, its beginning and end; None: not come, or no anchor yet."""
+    """One visit: whose, by which software, its code, its beginning and end; None: not come, or no anchor yet."""
 
     device: str
+    software: str
     code: str = ""
     opened: Dated | None = None
     closed: Dated | None = None
@@ -34,13 +35,13 @@ def visits(store: Store) -> list[Dates]:
     """Every visit of which a step has come."""
     found: dict[tuple[str, bytes], Dates] = {}
     for device, visit, header_row, plaintext in store.visit_ends():
-        batch, boot_id = wire.decode(plaintext), read_header(header_row)[1].boot_id
+        batch, header = wire.decode(plaintext), read_header(header_row)[1]
         assert isinstance(batch, Batch)  # it has a visit: it was decoded before it was stored
-        dates = found.setdefault((device, visit), Dates(device))
+        dates = found.setdefault((device, visit), Dates(device, header.software))
         for record in batch.records:
             if isinstance(record.body, VisitBody):
                 dates.code = record.body.code
-                dated = store.dating(device, boot_id).utc(batch.t_us + 1000 * record.dt_ms)
+                dated = store.dating(device, header.boot_id).utc(batch.t_us + 1000 * record.dt_ms)
                 if record.body.step is VisitStep.OPEN:
                     dates.opened = dated
                 elif record.body.step is VisitStep.CLOSE:
@@ -68,7 +69,7 @@ def lines(store: Store, *, as_json: bool) -> list[str]:
     for dates in visits(store):
         ends = {"opened": dates.opened, "closed": dates.closed}
         if as_json:
-            record: dict[str, object] = {"device": dates.device, "code": dates.code}
+            record: dict[str, object] = {"device": dates.device, "software": dates.software, "code": dates.code}
             for name, dated in ends.items():
                 record |= {
                     name: _iso(dated),

@@ -53,6 +53,7 @@ class Epoch:
         number: int,
         previous: PreviousEpoch | None,
         demo: bool = False,
+        software: str = __version__,
     ) -> None:
         self.id = os.urandom(seal.EPOCH_BYTES)
         self.number = number
@@ -70,7 +71,7 @@ class Epoch:
                 certificate=identity.certificate_der,
                 boot_id=boot_id,
                 t_us=t_us,
-                software=__version__,
+                software=software,
                 reason=reason,
                 demo=demo,
                 chain=chain,

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 
-from agent import __version__
 from agent.clock import Anchor
 from agent.errors import HubError, StateError, WireError
 from agent.outbox import OutboxThread
+from agent.software import software
 from agent.supervisor import Backoff, attempt, side_by_side
 from agent.transport import seal, sequence, topics, wire
 from agent.transport.delivery import RESEND_AFTER_S, Delivery
@@ -185,7 +185,7 @@ class Uplink:
 
     def _presence(self, epoch: Epoch, *, online: bool) -> bytes:
         """Our state, behind the epoch's header: retained, so that a hub that comes later can open everything."""
-        state = wire.encode(State(online=online, session=self._session, software=__version__))
+        state = wire.encode(State(online=online, session=self._session, software=software()))
         return sequence.join([epoch.header.payload, epoch.state(state)])
 
     async def _send(self, link: Link, name: topics.Up, rows: list[OutRow]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from agent.clock import Source
 from agent.errors import HubError
 from agent.model import Kind, Reading, Unit, Visit
+from agent.software import software
 from agent.transport import topics, wire
 from agent.transport.messages import ReadingBody
 from agent.transport.uplink import Hooks, Uplink
@@ -162,7 +163,7 @@ def test_a_visit_in_1970_and_an_hour_offline_is_dated_to_a_tenth_of_a_second(tmp
         assert abs(off_us) <= date.uncertainty_us < 300_000
         assert date.source is Source.HUB
     (dates,) = visits(world.store)
-    assert (dates.device, dates.code) == (BAG, "0042")
+    assert (dates.device, dates.software, dates.code) == (BAG, software(), "0042")
     assert abs(dates.opened.utc_us - (BOOTED_UTC_US + 20_000_000)) <= 100_000
     assert dates.closed.utc_us - dates.opened.utc_us == pytest.approx(305e6, abs=1e5)
     (line,) = lines(world.store, as_json=False)
