@@ -76,12 +76,12 @@ def _run(what: str, command: Sequence[str]) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=COMMAND_S)  # noqa: S603
     except (OSError, subprocess.TimeoutExpired) as error:
-        log.error("%s=failed why=%r", what, str(error))
+        log.error("command=%r done=0 why=%r", what, str(error))
         return
     if done.returncode:
-        log.error("%s=failed why=%r", what, (done.stderr or done.stdout).strip()[-300:])
+        log.error("command=%r done=0 why=%r", what, (done.stderr or done.stdout).strip()[-300:])
     else:
-        log.info("%s=done", what)
+        log.info("command=%r done=1", what)
 
 
 class Follower(threading.Thread):

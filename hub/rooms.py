@@ -211,7 +211,7 @@ class Rooms:
             room.hear(heard)
         except Exception:  # showing must never stop receiving: what is on disk stays, the page goes stale and says so
             if not self.failed:
-                log.exception("room=%s cannot be shown", heard.device)
+                log.exception("room=%s shown=0", heard.device)
             self.failed += 1
 
     def preview(self, device: str, picture: Preview) -> None:

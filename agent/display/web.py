@@ -75,7 +75,7 @@ class Refusals:
         now = asyncio.get_running_loop().time()
         if now - self._logged_at >= LOG_EVERY_S:
             self._logged_at = now
-            log.warning("page refused=%d last=%s", self.count, what)
+            log.warning("page_refused=%d last=%s", self.count, what)
 
 
 class Guard:
@@ -296,7 +296,7 @@ class _Protocol(H11Protocol):
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a listening socket on one address; StateError when the address is a wildcard, foreign or busy."""
+    """Return a listening socket on one address; StateError when it is a wildcard, public, foreign or busy."""
     try:
         address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError:
@@ -305,6 +305,8 @@ def bind(host: str, port: int) -> socket.socket:
         raise StateError(
             f"page address {host} would open on every network; next: name the bag's own Wi-Fi address or 127.0.0.1"
         )
+    if address.is_global:
+        raise StateError(f"page address {host} is on the Internet; next: name the bag's own Wi-Fi address or 127.0.0.1")
     sock = socket.socket(socket.AF_INET6 if address.version == 6 else socket.AF_INET, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:

@@ -218,7 +218,7 @@ def test_bytes_that_are_no_http_are_dropped_and_logged_once_a_minute(caplog):
                 raw.settimeout(5)
                 raw.recv(1000)
         assert ask(url, "/")[0] == 200
-    assert [record.getMessage() for record in caplog.records] == ["page refused=1 last=malformed"]
+    assert [record.getMessage() for record in caplog.records] == ["page_refused=1 last=malformed"]
 
 
 def test_refusals_are_logged_at_most_once_a_minute_and_quote_nothing(caplog):
@@ -226,7 +226,7 @@ def test_refusals_are_logged_at_most_once_a_minute_and_quote_nothing(caplog):
     with caplog.at_level(logging.WARNING), serving(page.serve) as (url,):
         for _ in range(30):
             assert ask(url, "/secret-name", headers={"host": "evil.example"})[0] == 421
-    assert [record.getMessage() for record in caplog.records] == ["page refused=1 last=host"]
+    assert [record.getMessage() for record in caplog.records] == ["page_refused=1 last=host"]
 
 
 def test_a_page_that_does_not_read_holds_nothing_up(nurse):
@@ -274,6 +274,8 @@ def test_a_busy_port_says_what_why_and_what_next(nurse):
         ("0.0.0.0", "every network"),
         ("::", "every network"),
         ("192.0.2.7", "does not have"),
+        ("8.8.8.8", "on the Internet"),
+        ("2001:4860:4860::8888", "on the Internet"),
         ("bag", "not an IP address"),
     ],
 )

@@ -191,6 +191,11 @@ def test_a_life_of_a_bag(site):
         site.scan(card)
     site.until(custody="home", desk="Prêtable", light="ready", unreceipted="0")
 
+    told = (site.folder / "processes.log").read_text()
+    assert "custody=" in told
+    for personal in ("Mme D.", NURSE_ID.hex(), site.nurse):
+        assert personal not in told
+
     reasons, visits, row = site.at_hub()
     assert reasons == [
         EpochReason.START, EpochReason.CHECK_IN, EpochReason.CHECK_OUT, EpochReason.START, EpochReason.CHECK_IN,
