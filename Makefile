@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check install bench bench-ecg bench-pleth bench-stethoscope bench-drivers bench-wire bench-custody bench-listening bench-load chaos fuzz clean
+.PHONY: demo test check install bench bench-ecg bench-pleth bench-stethoscope bench-drivers bench-wire bench-custody bench-listening bench-load chaos fuzz sbom clean
 
 demo: .venv/demo
 	$(BIN)/besace demo
@@ -69,6 +69,15 @@ build/peers-cddl/done: benchmarks/peers-cddl.txt
 	build/peers-cddl/bin/pip --disable-pip-version-check --quiet install -r $<
 	@touch $@
 
+# What a bag carries, by name, version and licence (CycloneDX), and the digest that its records will name.
+sbom: .venv/sbom
+	rm -rf build/bag
+	$(PYTHON) -m venv build/bag
+	build/bag/bin/pip --disable-pip-version-check --quiet install -c constraints.txt '.[page,lights]'
+	mkdir -p dist
+	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o dist/besace.cdx.json build/bag
+	cd dist && ../build/bag/bin/python -c 'from agent.software import software; print(software())' | tee besace.software
+
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "besace needs Python 3.11 or later; $(PYTHON) is older. Next: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 2; }
 	@$(PYTHON) -m venv .venv || { echo "python's venv module is missing. Next: sudo apt install python3-venv" >&2; exit 2; }
@@ -82,6 +91,10 @@ build/peers-cddl/done: benchmarks/peers-cddl.txt
 	@echo "installing into .venv with the developers' tools (about a minute the first time)"
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@ .venv/demo
+
+.venv/sbom: .venv/bin/python pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[sbom]'
+	@touch $@
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache
