@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from agent.drivers.decimate import decimate, ratio
 from agent.drivers.simulated.samplelog import LoggedStream, read_log, read_readings
 from agent.errors import StateError, WireError
-from agent.model import Analysis, Gap, Reading, SampleBlock, Samples
+from agent.model import USUAL_UNIT, Analysis, Gap, Reading, SampleBlock, Samples
 from agent.transport import wire
 from agent.transport.messages import Batch, VisitBody, VisitStep
 from agent.transport.records import Born, Read, RecordReader
@@ -293,11 +293,16 @@ def _allowed(before: Stretch, after: Stretch, given: NDArray[np.bool_], fs_hz: f
 
 
 def _check_readings(verdict: Verdict, simulator_log: Path, stored: Stored) -> None:
-    """Spot measurements that a reader was given must each be there, but for those that fell into a restart."""
-    have = {(r.instrument, r.number) for r in stored.readings}
+    """Each value of a spot measurement that a reader was given is there as what it is, in its usual unit.
+
+    But for those that fell into a restart.
+    """
+    have = {(r.instrument, r.kind.name, r.number) for r in stored.readings if r.unit is USUAL_UNIT[r.kind]}
     for reading in read_readings(simulator_log):
         if not reading.given or not any(first <= reading.t_ns < last for first, last in stored.spans_ns):
             continue
         verdict.readings_given += 1
-        verdict.readings_lost += any((reading.instrument, value) not in have for value in reading.values.values())
+        verdict.readings_lost += any(
+            (reading.instrument, kind, value) not in have for kind, value in reading.values.items()
+        )
     verdict.lost += verdict.readings_lost

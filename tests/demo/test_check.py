@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 
 from agent.demo.check import Produced, Stored, Stretch, Verdict, _check_stream, check, count_rows
 from agent.demo.world import World
+from agent.model import Kind, Unit
 from agent.transport import wire
-from agent.transport.messages import Waveform
+from agent.transport.messages import ReadingBody, Waveform
 
 pytestmark = pytest.mark.slow
 
@@ -147,22 +149,36 @@ def test_a_row_stored_again_under_another_number_is_found(run):
 
 def test_a_reading_that_is_missing_is_lost(run):
     log, database, db = run
-    from agent.model import Kind
-    from agent.transport.messages import ReadingBody
-
-    spoilt = 0
-    for seq, plaintext in db.execute("SELECT seq, plaintext FROM rows WHERE seq > 0").fetchall():
-        batch = wire.decode(plaintext)
-        kept = tuple(
-            r for r in batch.records if not (isinstance(r.body, ReadingBody) and r.body.kind is Kind.PRESSURE_SYSTOLIC)
-        )
-        if len(kept) != len(batch.records):
-            spoilt += 1
-            db.execute(
-                "UPDATE rows SET plaintext = ? WHERE seq = ?",
-                (wire.encode(type(batch)(batch.t_ms, batch.visit, kept)), seq),
-            )
-    assert spoilt > 0, "the run had no blood pressure to lose"
+    spoil_pressures(db, lambda _: None)
     verdict, _ = check(log, database)
     assert verdict.readings_lost > 0
     assert verdict.lost > 0
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"value": 77}, {"exponent": 1}, {"unit": Unit.KG}, {"kind": Kind.PRESSURE_DIASTOLIC}, {"kind": Kind.SPO2}],
+)
+def test_a_reading_that_is_not_what_was_sent_is_lost(run, changed):
+    log, database, db = run
+    spoil_pressures(db, lambda body: replace(body, **changed))
+    verdict, _ = check(log, database)
+    assert verdict.readings_lost > 0
+
+
+def spoil_pressures(db, spoil):
+    """Rewrite each systolic pressure on the hub's disk; None leaves it out."""
+    spoilt = 0
+    for seq, plaintext in db.execute("SELECT seq, plaintext FROM rows WHERE seq > 0").fetchall():
+        batch = wire.decode(plaintext)
+        kept = []
+        for record in batch.records:
+            if isinstance(record.body, ReadingBody) and record.body.kind is Kind.PRESSURE_SYSTOLIC:
+                spoilt += 1
+                body = spoil(record.body)
+                kept += [] if body is None else [replace(record, body=body)]
+            else:
+                kept.append(record)
+        written = wire.encode(replace(batch, records=tuple(kept)))
+        db.execute("UPDATE rows SET plaintext = ? WHERE seq = ?", (written, seq))
+    assert spoilt > 0, "the run had no blood pressure to spoil"

@@ -159,12 +159,11 @@ def test_every_sample_and_reading_arrives_as_it_was_sent(simulator):
         kind: [i.number for i in agent.of(Reading) if i.kind is kind and i.instrument[:3] == "and"] for kind in Kind
     }
     pressures = [r.values for r in sent if r.instrument == "and-ua651ble"]
-    assert {"systolic": 128.0, "diastolic": 76.0, "mean": 93.0, "pulse": 72.0} in pressures
-    assert read[Kind.PRESSURE_SYSTOLIC] == [v["systolic"] for v in pressures]
-    assert read[Kind.PRESSURE_DIASTOLIC] == [v["diastolic"] for v in pressures]
-    assert read[Kind.PRESSURE_MEAN] == [v["mean"] for v in pressures]
-    assert read[Kind.PULSE_RATE] == [v["pulse"] for v in pressures]
-    assert read[Kind.TEMPERATURE] == [r.values["temperature"] for r in sent if r.instrument == "and-ut201ble"]
+    expected = {"PRESSURE_SYSTOLIC": 128.0, "PRESSURE_DIASTOLIC": 76.0, "PRESSURE_MEAN": 93.0, "PULSE_RATE": 72.0}
+    assert expected in pressures
+    for kind in (Kind.PRESSURE_SYSTOLIC, Kind.PRESSURE_DIASTOLIC, Kind.PRESSURE_MEAN, Kind.PULSE_RATE):
+        assert read[kind] == [v[kind.name] for v in pressures]
+    assert read[Kind.TEMPERATURE] == [r.values["TEMPERATURE"] for r in sent if r.instrument == "and-ut201ble"]
     assert 37.1 in read[Kind.TEMPERATURE]
 
 

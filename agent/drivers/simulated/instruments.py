@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from agent.drivers.simulated.patient import Signal, auscultation, breathing, rec
 from agent.drivers.simulated.peripherals import HciServer, Link, Peripheral, about, indicating, notifying, own_clock
 from agent.drivers.simulated.ports import Pty
 from agent.drivers.simulated.samplelog import LoggedReading, SampleLog
+from agent.model import Kind
 
 NO_CLIENT_READS = 1 << 16  # bytes of sound that wait for a client before samples are dropped
 
@@ -232,10 +233,12 @@ class Spot:
         """Out of reach."""
         await self.peripheral.unplug()
 
-    async def _send(self, data: bytes, values: dict[str, float]) -> bool:
+    async def _send(self, data: bytes, values: Mapping[Kind, float]) -> bool:
         t_ns = boot_ns()
         given = await self.peripheral.indicate(self._value, data)
-        self._log.reading(LoggedReading(self.key, t_ns, given, values))
+        self._log.reading(
+            LoggedReading(self.key, t_ns, given, {kind.name: float(value) for kind, value in values.items()})
+        )
         return given
 
 
@@ -250,8 +253,11 @@ class BloodPressureMonitor(Spot):
     async def measure(self, systolic: int, diastolic: int, mean: int, pulse: int = 72) -> bool:
         """Hand over a measurement; False when nobody took it."""
         data = frames.blood_pressure(systolic, diastolic, mean, pulse, now())
-        values = {"systolic": systolic, "diastolic": diastolic, "mean": mean, "pulse": pulse}
-        return await self._send(data, {name: float(value) for name, value in values.items()})
+        values = {
+            Kind.PRESSURE_SYSTOLIC: systolic, Kind.PRESSURE_DIASTOLIC: diastolic, Kind.PRESSURE_MEAN: mean,
+            Kind.PULSE_RATE: pulse,
+        }  # fmt: skip
+        return await self._send(data, values)
 
 
 class Thermometer(Spot):
@@ -264,7 +270,7 @@ class Thermometer(Spot):
 
     async def measure(self, tenths: int) -> bool:
         """Hand over a measurement in tenths of a degree; False when nobody took it."""
-        return await self._send(frames.temperature(tenths, now(), 9), {"temperature": tenths / 10})
+        return await self._send(frames.temperature(tenths, now(), 9), {Kind.TEMPERATURE: tenths / 10})
 
 
 async def until(condition: Callable[[], bool]) -> None:

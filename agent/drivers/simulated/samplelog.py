@@ -41,7 +41,7 @@ class LoggedStream:
 
 @dataclass(frozen=True, slots=True)
 class LoggedReading:
-    """A measurement as it was sent; `values` by name."""
+    """A measurement as it was sent; `values` by the name of their Kind."""
 
     instrument: str
     t_ns: int
