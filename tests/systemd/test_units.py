@@ -68,6 +68,7 @@ def test_user_groups_and_folders_are_made_under_a_root(tmp_path):
         done = run("systemd-sysusers", f"--root={tmp_path}", SYSTEMD / "sysusers.d" / "besace.conf")
         assert done.returncode == 0, done.stderr
     passwd = (tmp_path / "etc" / "passwd").read_text()
+    assert passwd.rstrip().endswith("/nologin")
     uid = int(re.search(r"^besace:x:(\d+):", passwd, re.MULTILINE)[1])
     groups = (tmp_path / "etc" / "group").read_text()
     for group in ("dialout", "audio", "gpio", "bluetooth", "video"):
@@ -78,6 +79,12 @@ def test_user_groups_and_folders_are_made_under_a_root(tmp_path):
         made = (tmp_path / folder).stat()
         assert (made.st_mode & 0o777, made.st_uid) == (0o700, uid)
     assert pwd.getpwuid(0).pw_name == "root"  # the machine's own users were not touched
+
+
+def test_the_agent_s_user_cannot_log_in():
+    """No password and, by sysusers' default for a system user, no shell."""
+    (line,) = [one for one in (SYSTEMD / "sysusers.d" / "besace.conf").read_text().splitlines() if one[:2] == "u "]
+    assert line == 'u besace - "Besace agent" /var/lib/besace -'
 
 
 def test_the_agent_can_read_the_boot_id_it_dates_everything_by():
