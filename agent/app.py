@@ -20,6 +20,7 @@ from agent.display.views import card_of, spoken, view_of
 from agent.display.words import Words
 from agent.drivers.base import Driver, Item, just_after_read_s, unlost_s
 from agent.errors import StateError
+from agent.guard import guard
 from agent.instruments import Instruments
 from agent.lending.wiring import Lending
 from agent.model import (
@@ -161,6 +162,7 @@ class Agent:
             "instruments": self._instruments.run(),
             "control": serve_control(self._config.bag.control_socket, self._verbs()),
             "watchdog": self._watchdog(),
+            "guard": guard(),
             "microphone": self._visiting.close_microphone(),
         } | self._lending.tasks()
         if self._config.page.enabled:
