@@ -281,13 +281,6 @@ class Spo2:
     age_s: float = 0.0
 
 
-class SoundKind(Enum):
-    """The two heart sounds."""
-
-    S1 = "S1"
-    S2 = "S2"
-
-
 @dataclass(frozen=True, slots=True)
 class HeartSound:
     """A heart sound at its onset-to-centre time; `kind` is "S1" or "S2"."""
@@ -351,7 +344,7 @@ class StageEvent:
     kind: Happening
 
 
-# --- visits and custody --------------------------------------------------------------------------------------
+# --- visits --------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,15 +358,6 @@ class Visit:
     code: str
     t_ns: int
     holder: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CustodyEvent:
-    """A change of who holds the bag; its fields are the ledger entry's."""
-
-    t_ns: int
-    what: str
-    entry: bytes = field(default=b"", repr=False)
 
 
 # --- what a stream's chain of stages gives: the same on the bag and, from what was sent, at the hub -------------

@@ -80,8 +80,9 @@ def test_dsp_is_pure(name):
 
 
 PURE = [
-    "agent/model.py", "agent/visit.py", "agent/listening.py", "agent/lending/backlog.py", "agent/custody.py",
-    "agent/holding.py", "agent/lending/inventory.py", "agent/lending/receipt.py", "agent/badges.py",
+    "agent/model.py", "agent/standing.py", "agent/visit.py", "agent/listening.py", "agent/custody.py",
+    "agent/holding.py", "agent/lending/backlog.py", "agent/lending/inventory.py", "agent/lending/receipt.py",
+    "agent/badges.py",
     "agent/transport/wire.py",
     "agent/transport/waveform.py", "agent/transport/seal.py", "agent/transport/topics.py",
     "agent/transport/delivery.py", "agent/transport/bits.py", "agent/transport/lpc.py", "agent/transport/entropy.py",

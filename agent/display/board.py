@@ -29,6 +29,7 @@ from agent.display.sweeps import Piece, Sweep
 from agent.display.vitals import vitals
 from agent.display.words import Words, number
 from agent.model import Analysis, Floats, Gap, InstrumentEvent, Reading, SampleBlock, Signal, Stream, Trace, Visit
+from agent.standing import stands_for
 
 __all__ = [
     "START",
@@ -52,12 +53,8 @@ KEEP_S = 8.0
 """Traces kept for a page that connects or falls behind: one sweep and a little more."""
 NON_STANDARD_LEAD = 131072
 """MDC_ECG_LEAD_CONFIG: unspecified, a chest strap."""
-SLOTS: Mapping[str, tuple[Signal, ...]] = {
-    "ecg": (Signal.ECG,),
-    "pleth": (Signal.PLETH, Signal.INFRARED),
-    "sound": (Signal.SOUND,),
-}
-"""The three sweeps, and the signals each may show, preferred first; one that never comes gives way."""
+SLOTS = {"ecg": Signal.ECG, "pleth": Signal.PLETH, "sound": Signal.SOUND}
+"""The three sweeps."""
 
 
 class VisitState(Enum):
@@ -257,14 +254,10 @@ class Board:
         return self._looked_ns is not None and self._now_ns() - self._looked_ns < LOOKED_AT_S * 1e9
 
     def _slots(self) -> dict[str, Stream]:
-        """The stream in each sweep: of those that have been drawn, else of all, the first of the preferred signal."""
+        """The stream in each sweep."""
         streams = [sweep.stream for sweep in self._sweeps.values()]
-        found: dict[str, Stream] = {}
-        for slot, signals in SLOTS.items():
-            fitting = [stream for signal in signals for stream in streams if stream.signal is signal]
-            if fitting:
-                found[slot] = next((stream for stream in fitting if stream.name in self._drawn), fitting[0])
-        return found
+        found = {slot: stands_for(signal, streams, self._drawn) for slot, signal in SLOTS.items()}
+        return {slot: stream for slot, stream in found.items() if stream is not None}
 
     def _birth(self) -> Message:
         return {

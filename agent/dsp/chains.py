@@ -31,6 +31,7 @@ from agent.model import (
     StageEvent,
     Stream,
 )
+from agent.standing import stands_for
 
 MAINS_HZ = 50.0
 MV_PER = {"V": 1e3, "mV": 1.0, "uV": 1e-3}
@@ -157,7 +158,8 @@ class Chains:
     def __init__(self, streams: Iterable[Stream] = (), *, analyse: bool = True) -> None:
         self._analyse = analyse
         self._streams: dict[str, Stream] = {}
-        self._shown: dict[Signal, str] = {}
+        self._ecg: Stream | None = None
+        self._pleth: Stream | None = None
         self._heard: set[str] = set()
         self._chains: dict[str, Chain] = {}
         self._pairs: dict[str, OximetryPair] = {}
@@ -179,16 +181,10 @@ class Chains:
             self._pair_colours()
 
     def _choose(self) -> None:
-        """As on the pages: of each signal the first stream; infrared stands in for the pleth where there is none.
-
-        A pleth that is described and never comes (a HealthyPi 5, by its firmware) is none.
-        """
-        self._shown = {s.signal: s.name for s in reversed(self._streams.values())}
-        waves = [
-            s.name for signal in (Signal.PLETH, Signal.INFRARED) for s in self._streams.values() if s.signal is signal
-        ]
-        if waves:
-            self._shown[Signal.PLETH] = next((name for name in waves if name in self._heard), waves[0])
+        """As on the pages."""
+        streams = self._streams.values()
+        self._ecg = stands_for(Signal.ECG, streams, self._heard)
+        self._pleth = stands_for(Signal.PLETH, streams, self._heard)
 
     def _pair_colours(self) -> None:
         reds = {s.instrument: s for s in self._streams.values() if s.signal is Signal.RED}
@@ -228,7 +224,7 @@ class Chains:
         if block.stream not in self._heard:
             self._heard.add(block.stream)
             self._choose()
-        unseen = stream.signal is Signal.INFRARED and block.stream != self._shown[Signal.PLETH]
+        unseen = stream.signal is Signal.INFRARED and stream is not self._pleth
         chain = None if unseen else self._chains.get(block.stream)
         pair = self._pairs.get(block.stream)
         shown: list[Shown] = []
@@ -250,11 +246,12 @@ class Chains:
         """`found`, with the pulse deficit that it completes: an event at the ECG's newest sample."""
         if found.rate is None:
             return found
-        if found.stream == self._shown.get(Signal.PLETH):
+        stream = self._streams[found.stream]
+        if stream is self._pleth:
             self._rates.pulse(found.rate, found.t_ns)
-        elif found.stream == self._shown.get(Signal.ECG) and self._rates.heart(found.rate, found.t_ns):
+        elif stream is self._ecg and self._rates.heart(found.rate, found.t_ns):
             index = self._next[found.stream] - 1
-            time_s = index / self._streams[found.stream].fs_hz
+            time_s = index / stream.fs_hz
             return replace(found, events=(*found.events, StageEvent(index, time_s, Happening.PULSE_DEFICIT)))
         return found
 
