@@ -31,9 +31,8 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from agent.demo.world import Child
-from agent.dsp.chains import Chains, describe
+from agent.dsp.chains import describe
 from agent.errors import HubError, WireError
-from agent.model import Analysis, Kind, Reading, SampleBlock, Unit
 from agent.transport import hubkeys, seal, sequence, topics, wire
 from agent.transport.delivery import Delivery
 from agent.transport.epoch import Epoch
@@ -41,7 +40,7 @@ from agent.transport.identity import Identity, client_context
 from agent.transport.link import Broker, Link, connect
 from agent.transport.messages import Batch, EpochReason, Receipt, State, VisitBody, VisitStep
 from agent.transport.records import RecordWriter
-from benchmarks.wire import OXIMETER, VITALS, made_signals
+from benchmarks.visit import OXIMETER, VITALS, Instruments, readings
 from hub.app import HubSettings, load_keyring
 from hub.nats import BrokerFiles, NatsServer, free_port, write_config
 from hub.receiver import Pending, Receiver
@@ -62,25 +61,15 @@ def now_us() -> int:
 
 def visit_of(seconds: int) -> list[Batch]:
     """The batches of a visit, one a second, from its first."""
-    signals, chains, writer, made = made_signals(), Chains(VITALS), RecordWriter(), []
-    at = dict.fromkeys(VITALS, 0)
+    instruments, writer, made = Instruments(VITALS), RecordWriter(), []
     writer.instrument(OXIMETER, 0)
     writer.bag(VisitBody(VisitStep.OPEN, "0042"), 0)
     for stream in VITALS:
         writer.stream(stream, describe(stream), 0)
     for second in range(1, seconds + 1):
-        t_ns, blocks = second * 10**9, []
-        for stream in VITALS:
-            n = int(second * stream.fs_hz + 1e-6) - at[stream]
-            blocks.append(SampleBlock(stream.name, at[stream], t_ns - 10**9, signals[stream.name].take(n)))
-            at[stream] += n
-        for block in blocks:
-            writer.add(block)
-        for shown in chains.push_all(blocks):
-            if isinstance(shown, Analysis):
-                writer.add(shown)
-        for kind, unit, value in ((Kind.SPO2, Unit.PERCENT, 97), (Kind.PULSE_RATE, Unit.PER_MIN, 72)):
-            writer.add(Reading(OXIMETER.key, kind, unit, t_ns, value))
+        t_ns = second * 10**9
+        for item in (*instruments.give(t_ns, 1.0), *instruments.found(), *readings(t_ns)):
+            writer.add(item)
         made += writer.cut(t_ns, bytes(16))
     return made
 

@@ -20,7 +20,7 @@ import sqlite3
 import struct
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +29,7 @@ from agent.clock import BootClock
 from agent.config import PaceConfig
 from agent.demo.world import BAG, World
 from agent.drivers.base import READ_EVERY_S, just_after_read_s, unlost_s, until_read_s
-from agent.drivers.simulated.patient import Signal as Made
-from agent.drivers.simulated.patient import auscultation, breathing, recording
-from agent.dsp.chains import Chains
-from agent.model import Analysis, Instrument, Kind, Reading, SampleBlock, Signal, Stream, Unit, Visit
+from agent.model import Visit
 from agent.outbox import OutboxThread
 from agent.recorder import Recorder
 from agent.signals import EVERY_S
@@ -40,27 +37,13 @@ from agent.transport import identity as identities
 from agent.transport.delivery import Delivery
 from agent.transport.link import Broker, connect
 from agent.transport.uplink import Hooks, Uplink
+from benchmarks.visit import OXIMETER, SOUND, VITALS, Instruments, readings
 
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks" / "wire.md"
 HEADERS = 20 + 32  # IPv4, and TCP with its time stamps
 SETTLING_S = 15.0  # births, anchors and the first questions for the time are behind
 STAGES_EVERY = round(EVERY_S / READ_EVERY_S)
 PACE = PaceConfig()
-OXIMETER = Instrument("berry-bm1000", "BM1000")
-ECG = Stream("polar-h10.ecg", Signal.ECG, "polar-h10", 130.0, 0.001, "mV", "I", resolution_bits=24)
-PLETH = Stream("berry-bm1000.pleth", Signal.PLETH, "berry-bm1000", 100.0, 1.0, "1", resolution_bits=8)
-BREATH = Stream("healthypi-4.respiration", Signal.RESPIRATION, "healthypi-4", 62.5, 1.0, "1", resolution_bits=16)
-SOUND = Stream("stethoscope.sound", Signal.SOUND, "stethoscope", 4000.0, 1.0, "1", resolution_bits=16)
-VITALS = (ECG, PLETH, BREATH)
-
-
-def made_signals() -> dict[str, Made]:
-    return {
-        ECG.name: Made(recording("ecg", 130.0), 1, 0, 2, (-(2**23), 2**23 - 1), 1),
-        PLETH.name: Made(recording("pleth", 100.0) / 20000, 80, 45, 1, (1, 100), 2),
-        BREATH.name: Made(breathing(62.5), 3000, 0, 4, (-(2**15), 2**15 - 1), 3),
-        SOUND.name: Made(auscultation(4000.0), 1, 0, 2, (-(2**15), 2**15 - 1), 4),
-    }
 
 
 class FutureClock(BootClock):
@@ -104,17 +87,13 @@ class Bag:
     folder: Path
     sound: bool = False
     port: int | None = None
-    fed_s: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         keys = self.world.folder / "keys"
         self.clock = FutureClock()
         self.outbox = OutboxThread(self.folder / "outbox.sqlite")
         self.delivery = Delivery(self.outbox.now(self.outbox.box.unreceipted))
-        self.streams = (*VITALS, SOUND) if self.sound else VITALS
-        self.chains = Chains(self.streams)
-        self.signals = made_signals()
-        self.unseen: list[SampleBlock] = []
+        self.instruments = Instruments((*VITALS, SOUND) if self.sound else VITALS)
         self.recorder = Recorder(
             identity=identities.load(keys / f"{BAG}.pem", keys / f"{BAG}.key", keys / "hub-sealing.pub"),
             clock=self.clock, outbox=self.outbox, delivery=self.delivery, demo=True, describe=self._describe,
@@ -147,34 +126,19 @@ class Bag:
     def _describe(self, writer) -> None:
         now = self.clock.now_ns()
         writer.instrument(OXIMETER, now)
-        for stream in self.streams:
+        for stream in self.instruments.streams:
             writer.stream(stream, (), now)
 
     def feed(self, t_ns: int, seconds: float, *, sound: bool = True) -> None:
         """What the instruments give in a stretch of time that ends at `t_ns`."""
-        blocks = []
-        for stream in self.streams:
-            if stream is SOUND and not sound:
-                continue
-            fed_s = self.fed_s.get(stream.name, 0.0)
-            first, end = (int(at_s * stream.fs_hz + 1e-6) for at_s in (fed_s, fed_s + seconds))
-            self.fed_s[stream.name] = fed_s + seconds
-            blocks.append(
-                SampleBlock(
-                    stream.name, first, t_ns - round(seconds * 1e9), self.signals[stream.name].take(end - first)
-                )
-            )
-        self.recorder.add(blocks)
-        self.unseen += blocks
+        self.recorder.add(self.instruments.give(t_ns, seconds, sound=sound))
 
     def analyse(self) -> None:
         """What the stages find in what came since the last time."""
-        blocks, self.unseen = self.unseen, []
-        self.recorder.add(shown for shown in self.chains.push_all(blocks) if isinstance(shown, Analysis))
+        self.recorder.add(self.instruments.found())
 
     def read(self, t_ns: int) -> None:
-        for kind, unit, value in ((Kind.SPO2, Unit.PERCENT, 97), (Kind.PULSE_RATE, Unit.PER_MIN, 72)):
-            self.recorder.add([Reading(OXIMETER.key, kind, unit, t_ns, value)])
+        self.recorder.add(readings(t_ns))
 
     async def live(self, seconds: float) -> None:
         """Feed in real time, as drivers do."""
@@ -265,7 +229,7 @@ async def drain(world: World, folder: Path, hours: float, mbit_s: float) -> dict
         now_ns = bag.clock.now_ns()
         bag.feed(now_ns, 1.0, sound=second < made / 16)
         bag.read(now_ns)
-        bag.unseen.clear()  # eight hours of stages would take minutes; beats are a twentieth of the bytes
+        bag.instruments.unseen.clear()  # eight hours of stages would take minutes; beats are a twentieth of the bytes
         if second % 60 == 59:
             await bag.recorder.cut()
         else:
