@@ -14,35 +14,21 @@ from typing import Any
 from agent.clock import VOUCHED, BootClock, Clock
 from agent.config import Config
 from agent.control import serve_control
-from agent.dating import OUTSIDE_NS, Dating
 from agent.display.board import Board, LinkState
-from agent.display.views import card_of, spoken, view_of
+from agent.display.views import spoken
 from agent.display.words import Words
-from agent.drivers.base import Driver, Item, just_after_read_s, unlost_s
+from agent.drivers.base import just_after_read_s, unlost_s
 from agent.errors import StateError
 from agent.guard import guard
 from agent.instruments import Instruments
+from agent.intake import Intake
 from agent.lending.wiring import Lending
-from agent.model import (
-    Analysis,
-    ChainStage,
-    Gap,
-    InstrumentEvent,
-    Kind,
-    Reading,
-    SampleBlock,
-    Scan,
-    Stream,
-    Trace,
-)
 from agent.notify import notify, watchdog_s
 from agent.outbox import Lock, OutboxThread
-from agent.pictures import Pictures, pictures_of
 from agent.recorder import Recorder
-from agent.sharing import share
 from agent.signals import Signals
 from agent.software import software
-from agent.status import Tally, resources, since_exec_s
+from agent.status import resources, since_exec_s
 from agent.supervisor import supervise
 from agent.transport import identity as identities
 from agent.transport.delivery import Delivery
@@ -56,9 +42,6 @@ log = logging.getLogger(__name__)
 
 WATCH_FORGOTTEN_S = 15.0
 DRAIN_S = 5.0
-SPOT = {
-    Kind.PRESSURE_SYSTOLIC, Kind.PRESSURE_DIASTOLIC, Kind.PRESSURE_MEAN, Kind.TEMPERATURE, Kind.GLUCOSE, Kind.WEIGHT,
-}  # fmt: skip
 
 
 class Agent:
@@ -78,16 +61,6 @@ class Agent:
         identities.client_context(hub.ca, hub.certificate, hub.key, hub.server_name)  # wrong files are said now
         self._outbox = OutboxThread(config.bag.state_dir / "outbox.sqlite", cap_bytes=config.bag.outbox_mb << 20)
         self._delivery = Delivery(self._outbox.now(self._outbox.box.unreceipted))
-        self._instruments = Instruments(
-            config.instrument, config.radio, sink=self._take, opened=self._opened, now_ns=self._clock.now_ns,
-            wall=lambda: self._wall(self._clock.now_ns()),
-        )  # fmt: skip
-        self._dating = Dating()
-        self._pictures: Pictures | None = None
-        self._signals = Signals(described=self._described, found=self._found, watched=self._looked_at)
-        self._tally = Tally()
-        self._watched_until_s = 0.0
-        self._stopping = asyncio.Event()
         self.board = Board(
             Words.load(),
             demo=config.bag.demo,
@@ -95,6 +68,14 @@ class Agent:
             now_ns=self._clock.now_ns,
             wall=self._wall,
         )
+        self._intake = Intake(self._clock, self.board)
+        self._instruments = Instruments(
+            config.instrument, config.radio, sink=self._intake.take, opened=self._intake.opened,
+            now_ns=self._clock.now_ns, wall=lambda: self._wall(self._clock.now_ns()),
+        )  # fmt: skip
+        self._signals = Signals(described=self._intake.described, found=self._intake.found, watched=self._looked_at)
+        self._watched_until_s = 0.0
+        self._stopping = asyncio.Event()
         self._recorder = Recorder(
             identity=self._identity,
             clock=self._clock,
@@ -123,9 +104,9 @@ class Agent:
             instruments=self._instruments,
             signals=self._signals,
             demo=config.bag.demo,
-            placed_anew=lambda stream: self._described(stream, self._signals.stages(stream.name)),
+            placed_anew=lambda stream: self._intake.described(stream, self._signals.stages(stream.name)),
             holder=lambda: self._lending.holder,
-            closing=self._visit_closes,
+            closing=self._intake.visit_closes,
         )
         self._lending = Lending(
             config,
@@ -139,6 +120,16 @@ class Agent:
             link=self._uplink.state,
             visit=lambda: self._visiting.state,
             handed_over=self._visiting.handed_over,
+        )
+        self._intake.tie(
+            recorder=self._recorder,
+            instruments=self._instruments,
+            signals=self._signals,
+            visiting=self._visiting,
+            scanned=self._lending.scanned,
+            spoke=self._lending.spoke,
+            watched=self._watched,
+            show=self._uplink.show,
         )
 
     def _connect(self, will: Will) -> AbstractAsyncContextManager[Link]:
@@ -216,26 +207,6 @@ class Agent:
             return None
         return datetime.fromtimestamp(anchor.utc_at(t_ns) / 1e6).astimezone()
 
-    # --- instruments and signals --------------------------------------------------------------------------------
-
-    def _opened(self, driver: Driver) -> None:
-        """An instrument is about to be tried: the hub and the page are told what it is."""
-        self._recorder.instrument(driver.instrument)
-        self._pictures = pictures_of(driver, self._recorder, self._clock.now_ns) or self._pictures
-        self.board.camera = self._pictures is not None
-        share(driver, self._recorder, watched=self._watched, show=self._uplink.show)
-        for stream in driver.streams:
-            self._recorder.stream(self._visiting.listening.placed(stream), ())
-        card = card_of(driver.instrument.key, driver.streams)
-        self.board.describe(map(self._visiting.listening.placed, driver.streams), cards=[card] if card else ())
-        self._signals.add(driver.streams)
-
-    def _described(self, stream: Stream, stages: tuple[ChainStage, ...]) -> None:
-        """A stream's stages became known: the hub and the page are told what the signal goes through."""
-        stream = self._visiting.listening.placed(stream)
-        self._recorder.stream(stream, stages)
-        self.board.describe([stream], views={stream.name: view_of(stages)})
-
     def _describe(self, writer: RecordWriter) -> None:
         """Say everything known of instruments and streams, at the start of an epoch."""
         now = self._clock.now_ns()
@@ -243,52 +214,6 @@ class Agent:
             writer.instrument(driver.instrument, now)
             for stream in driver.streams:
                 writer.stream(self._visiting.listening.placed(stream), self._signals.stages(stream.name), now)
-
-    def _take(self, item: Item) -> None:
-        """Everything an instrument gives comes through here, in the loop."""
-        if isinstance(item, SampleBlock) and not self._visiting.wants(item):
-            return
-        if isinstance(item, Scan):
-            self._tally.count(item)
-            self._lending.scanned(item.text)
-            return
-        key = item.stream.partition(".")[0] if isinstance(item, SampleBlock | Gap) else item.instrument
-        self._lending.spoke(key)
-        if isinstance(item, SampleBlock):
-            self._tally.count(item)
-            self._signals.take(item)
-            self._recorder.add([item])
-            return
-        for kept in [item] if isinstance(item, Gap) else self._dating.take([item], self._since_ns()):
-            self._said_by_instrument(kept)
-
-    def _since_ns(self) -> int:
-        """What was measured before this is another moment's: the visit's beginning, without one a while ago."""
-        visit = self._recorder.visit
-        return visit.t_ns if visit is not None else self._clock.now_ns() - OUTSIDE_NS
-
-    def _said_by_instrument(self, item: Gap | Reading | InstrumentEvent) -> None:
-        self._tally.count(item)
-        self.board.feed(item)
-        self._recorder.add([item])
-        if isinstance(item, Reading):
-            self._signals.read(item)
-            if item.kind in SPOT and not self._instruments.streams(item.instrument):
-                self._recorder.urgent.set()
-        elif isinstance(item, InstrumentEvent):
-            self._instruments.saw(item)
-
-    def _found(self, shown: Trace | Analysis) -> None:
-        self.board.feed(shown)
-        if isinstance(shown, Analysis):
-            self._recorder.add([shown])
-            self._visiting.heard(shown)
-            self._tally.analysed(shown, self._signals.signal(shown.stream).value)
-
-    def _visit_closes(self) -> None:
-        """A picture that nobody has kept yet is nobody's any more."""
-        if self._pictures is not None:
-            self._pictures.reject()
 
     # --- the hub ------------------------------------------------------------------------------------------------
 
@@ -343,8 +268,8 @@ class Agent:
 
         page, lending = self._config.page, self._lending
         await serve_nurse(
-            self.board, self._visiting, silence=lending.silence, desk=lending.desk, camera=lambda: self._pictures,
-            host=page.host, port=page.port,
+            self.board, self._visiting, silence=lending.silence, desk=lending.desk,
+            camera=lambda: self._intake.pictures, host=page.host, port=page.port,
         )  # fmt: skip
 
     def _verbs(self) -> dict[str, Any]:
@@ -402,7 +327,7 @@ class Agent:
             "disk_error": self._recorder.disk_error,
             "rows_given_way": self._recorder.rows_given_way,
             **self._lending.status(),
-            **dict(self._tally),
+            **dict(self._intake.tally),
             "instruments": self._instruments.status(),
             **resources(),
         }
