@@ -39,3 +39,11 @@ def test_files_named_in_the_docs_exist():
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
         for name in re.findall(r"`((?:agent|hub|provisioning|benchmarks|tests)/[\w/]+\.(?:py|js|toml|cddl))`", text):
             assert (ROOT / name).exists(), f"{page.name} names {name}"
+
+
+def test_every_file_of_the_agent_has_its_room():
+    rooms = (ROOT / "docs/architecture.md").read_text()
+    files = {path for path in (ROOT / "agent").glob("*.py") if not path.name.startswith("__")}
+    folders = {path.parent for path in (ROOT / "agent").glob("*/__init__.py")}
+    named = [f"`agent/{path.name}{'/' if path in folders else ''}`" for path in sorted(files | folders)]
+    assert [name for name in named if name not in rooms] == []
