@@ -65,10 +65,15 @@ def _check(folder: Path, devices: Sequence[str]) -> None:
         shutil.copy(folder / "nats.conf", Path(trial) / "nats.conf")
         write_users(Path(trial), devices)
         done = subprocess.run(  # noqa: S603 - a fixed command on our own files
-            [binary(), "-t", "-c", str(Path(trial) / "nats.conf")], capture_output=True, text=True, check=False
+            [binary(), "-t", "-c", str(Path(trial) / "nats.conf")],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=folder,
         )
     if done.returncode:
-        raise StateError(f"the broker refuses the new user list: {done.stderr.strip()[-300:]}\nNext: see {folder}")
+        why = done.stderr.strip().replace(trial, str(folder))[-300:]
+        raise StateError(f"the broker refuses the new user list: {why}\nNext: see {folder}")
 
 
 def _run(what: str, command: Sequence[str]) -> None:
@@ -103,6 +108,7 @@ class Follower(threading.Thread):
         self._revoked: set[str] | None = None
         self._ending = threading.Event()
         self._seen = -1
+        self._failing = ""
 
     def stop(self) -> None:
         """End within a second."""
@@ -112,13 +118,19 @@ class Follower(threading.Thread):
         """Look at the journal every second, at the lists' ages every hour; a fault is logged and tried again."""
         waited_s = LISTS_EVERY_S
         while True:
+            failing = ""
             try:
                 self.follow()
                 if waited_s >= LISTS_EVERY_S:
                     self.refresh_lists()
                     waited_s = 0.0
             except (ProvisioningError, StateError, OSError) as error:
-                log.error("revocation=failing error=%r", str(error))
+                failing = str(error)
+            if failing and failing != self._failing:
+                log.error("revocation=failing error=%r", failing)
+            elif self._failing and not failing:
+                log.info("revocation=well")
+            self._failing = failing
             if self._ending.wait(FOLLOW_S):
                 return
             waited_s += FOLLOW_S

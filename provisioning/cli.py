@@ -232,7 +232,11 @@ def _crl(args: argparse.Namespace) -> int:
     here, now = office.Office(args.dir), office.utc_now()
     if args.check:
         path = args.dir / "crl.pem"
-        alarm = revoke.crl_alarm(path.read_bytes(), now) if path.exists() else "there is no CRL yet\nNext: crl"
+        alarm = (
+            revoke.crl_alarm(path.read_bytes(), now)
+            if path.exists()
+            else "there is no CRL yet\nNext: besace-provision crl"
+        )
         _say(alarm or "the CRL is good for more than ten days")
         return 1 if alarm else 0
     passphrase = vault.read_passphrase(args.passphrase_file)

@@ -24,6 +24,7 @@ from hub.revocation import Follower, apply_users
 from provisioning import issue, revoke
 from provisioning.authority import certificate_pem, key_pem
 from provisioning.office import utc_now as office_now
+from tests.peers.other_brokers import documented
 
 try:
     binary()
@@ -85,11 +86,28 @@ async def collect(link, into, ended=None):
             ended.set()
 
 
-def test_a_revoked_bags_session_ends_and_no_other_client_notices(here, tmp_path):
+class DocumentedSite(Site):
+    """The same as docs/operations.md tells an operator to write it, and no user list yet."""
+
+    def __init__(self, here, folder):
+        super().__init__(here, folder)
+        for source in (here.hub / "broker.pem", here.hub / "broker.key", here.folder / "authority.pem"):
+            shutil.copy(source, self.nats)
+        text = documented("server_name: hub").replace("/var/lib/besace-hub/nats", str(self.nats))
+        text = text.replace("0.0.0.0:8883", f"127.0.0.1:{self.port}").replace(
+            "127.0.0.1:4222", f"127.0.0.1:{free_port()}"
+        )
+        (self.nats / "nats.conf").write_text(text)
+        (self.nats / "users.conf").unlink()
+
+
+@pytest.mark.parametrize("kind", [Site, DocumentedSite])
+def test_a_revoked_bags_session_ends_and_no_other_client_notices(here, tmp_path, kind):
     async def story():
-        site = Site(here, tmp_path)
-        await site.server.start()
+        site = kind(here, tmp_path)
         follower = follower_of(here, site.nats)
+        follower.follow()
+        await site.server.start()
         received, ended, other_ended = [], asyncio.Event(), asyncio.Event()
         try:
             async with AsyncExitStack() as stack:
@@ -325,3 +343,31 @@ def test_on_mosquitto_the_crl_and_a_kick_do_the_same(here, tmp_path):
     finally:
         broker.terminate()
         broker.wait(10)
+
+
+def test_a_fault_that_lasts_is_said_once_and_its_end_too(here, tmp_path, caplog, monkeypatch):
+    caplog.set_level("INFO")
+    monkeypatch.setattr("hub.revocation.FOLLOW_S", 0.01)
+    site = Site(here, tmp_path)
+    config = (site.nats / "nats.conf").rename(site.nats / "kept")
+    (site.nats / "users.conf").unlink()
+    follower = follower_of(here, site.nats)
+    follower.start()
+
+    def said():
+        return [r.getMessage().split(" error")[0] for r in caplog.records if r.getMessage().startswith("revocation")]
+
+    until(lambda: said() == ["revocation=failing"])
+    time.sleep(0.2)
+    config.rename(site.nats / "nats.conf")
+    until(lambda: said() == ["revocation=failing", "revocation=well"])
+    assert (site.nats / "users.conf").exists()
+    follower.stop()
+    follower.join(10)
+
+
+def until(condition):
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
