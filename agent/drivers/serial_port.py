@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import select
+import termios
 from pathlib import Path
 
 import serial
@@ -78,17 +79,15 @@ class SerialDriver:
 
     def _open(self) -> serial.Serial:
         try:
-            port = serial.Serial(
-                str(self._path), self._baud, parity=self._parity, timeout=0, write_timeout=1, exclusive=True
-            )
-            port.reset_input_buffer()
-            if self._start:
-                port.write(self._start)
-        except serial.SerialException as error:
-            busy = "lock" in str(error)
-            reason = InstrumentReason.BUSY if busy else InstrumentReason.CANNOT_OPEN
+            port = serial.Serial(str(self._path), self._baud, parity=self._parity, timeout=0, exclusive=True)
+        except (OSError, termios.error) as error:  # pyserial's own errors are OSErrors
+            reason = InstrumentReason.BUSY if "lock" in str(error) else InstrumentReason.CANNOT_OPEN
             raise InstrumentError(reason, f"{self._path}: {error}") from error
-        except OSError as error:
+        try:
+            port.reset_input_buffer()
+            os.write(port.fileno(), self._start)
+        except (OSError, termios.error) as error:  # unplugged again
+            port.close()  # or its lock would be held for as long as somebody keeps the error
             raise InstrumentError(InstrumentReason.CANNOT_OPEN, f"{self._path}: {error}") from error
         return port
 
@@ -129,7 +128,7 @@ class SerialDriver:
                 ended.set_result(why)
 
         loop.add_reader(fd, readable)
-        repeating = asyncio.create_task(self._repeating(port), name=f"{self.instrument.key} keep-alive")
+        repeating = asyncio.create_task(self._repeating(fd), name=f"{self.instrument.key} keep-alive")
         try:
             await announcer.watch(ended)
         finally:
@@ -138,9 +137,9 @@ class SerialDriver:
             repeating.cancel()
             await asyncio.gather(repeating, return_exceptions=True)
 
-    async def _repeating(self, port: serial.Serial) -> None:
+    async def _repeating(self, fd: int) -> None:
         """Say again what keeps the instrument speaking; a port that takes no bytes ends in silence, which is seen."""
         while self._repeat:
             await asyncio.sleep(self._repeat_s)
-            with contextlib.suppress(OSError, serial.SerialException):
-                port.write(self._repeat)
+            with contextlib.suppress(OSError):
+                os.write(fd, self._repeat)  # as much as it takes at once: pyserial would wait, and all others with it

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import os
+import select
+import termios
 import tty
 
 import pytest
@@ -187,6 +189,66 @@ def test_an_instrument_that_must_be_asked_is_asked_again_and_again(cable):
 
     asked = asyncio.run(scenario())
     assert asked.startswith(b"startmoremoremore")
+
+
+def test_a_port_that_takes_no_bytes_is_not_waited_for(cable, monkeypatch):
+    waits, refused, select_now, write = [], [], select.select, os.write
+
+    def watched_select(reads, writes, other, timeout_s=None):
+        waits.append(timeout_s)
+        return select_now(reads, writes, other, 0)
+
+    def watched_write(fd, data):
+        try:
+            return write(fd, data)
+        except BlockingIOError:
+            refused.append(fd)
+            raise
+
+    async def scenario():
+        items = []
+        driver = SerialDriver(
+            Instrument("healthypi-4", "x"), cable.path, HealthyPi4Decoder("healthypi-4"),
+            repeat=b"more" * 2048, repeat_s=0.01,
+        )  # fmt: skip
+        task = asyncio.create_task(driver.run(items.append))
+        await until(lambda: len(refused) > 3)  # nobody reads at the other end
+        cable.write(FRAME)
+        await until(lambda: count(items) == 1)
+        task.cancel()
+
+    monkeypatch.setattr(select, "select", watched_select)
+    monkeypatch.setattr(os, "write", watched_write)
+    asyncio.run(scenario())
+    assert not any(waits)
+
+
+@pytest.mark.parametrize("fails", ["tcflush", "write"])
+def test_unplugged_while_it_is_being_opened(cable, monkeypatch, fails):
+    """The lock goes with the port: the next attempt, while the error is still known, finds it free."""
+
+    async def scenario():
+        with monkeypatch.context() as broken:
+            if fails == "write":
+                broken.setattr(os, "write", raising(OSError(5, "Input/output error")))
+            else:
+                broken.setattr(termios, "tcflush", raising(termios.error(5, "Input/output error")))
+            with pytest.raises(InstrumentError) as error:
+                await open_driver("nonin-xpod", cable.path).run(lambda _: None)
+        items = []
+        task = asyncio.create_task(open_driver("nonin-xpod", cable.path).run(items.append))
+        await until(lambda: InstrumentState.READY in states(items))
+        task.cancel()
+        return error.value.reason
+
+    assert asyncio.run(scenario()) is InstrumentReason.CANNOT_OPEN
+
+
+def raising(error):
+    def fail(*_):
+        raise error
+
+    return fail
 
 
 def test_an_error_in_the_sink_ends_the_run(cable):
