@@ -26,7 +26,7 @@ from bumble.gatt import Service
 from agent.drivers.ble import Radio
 from agent.drivers.catalogue import CATALOGUE
 from agent.drivers.opening import decoder_for, open_driver
-from agent.drivers.simulated import frames
+from agent.drivers.simulated import frames, gatt_values
 from agent.drivers.simulated.peripherals import HciServer, Link, Peripheral, about, notifying
 from agent.drivers.simulated.radio import radio as virtual_radio
 from agent.errors import InstrumentError
@@ -45,13 +45,10 @@ def sample_bytes() -> dict[str, tuple[str, bytes, int, float]]:
     n = 4
     ints = np.arange(n, dtype=np.int32)
     healthypi = frames.healthypi4(ints, ints, ints, ints, temperature_cc=3650, numbers=bytes((15, 98, 72)))
-    df7 = b"".join(
-        body + bytes((sum(body) & 0xFF,))
-        for body in (bytes((0x80 | (k == 0), 18, k, {1: 72, 2: 98}.get(k, 0))) for k in range(25))
-    )
-    contec = bytes.fromhex("01e085b396c1e1ffff") * n
-    ppg = bytes((53,)) + bytes(50) + b"\0\0"
-    h10 = b"\0" + bytes(8) + b"\0" + bytes(73 * 3)
+    df7 = frames.nonin(4608 + np.arange(25), spo2=98, rate=72, wide=True)
+    contec = frames.contec(ints + 51, spo2=97, rate=65)
+    ppg = gatt_values.nonin_pleth(np.zeros(25, np.int32), 0)
+    h10 = gatt_values.polar_ecg(0, np.zeros(73, np.int32))
     pressure = bytes.fromhex("1e80004c005d00ea0703090e14054800010500")
     return {
         "healthypi-4": ("serial", healthypi, n, n / 125),

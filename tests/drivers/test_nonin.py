@@ -3,6 +3,7 @@
 import random
 from datetime import datetime
 
+import numpy as np
 import pytest
 from driver_rig import cuts, fed, gaps_of, samples_of, whole
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from agent.drivers.nonin import (
     NoninSpotDecoder,
 )
 from agent.drivers.nonin3150 import OXIMETRY, PPG, Nonin3150Decoder
+from agent.drivers.simulated import frames, gatt_values
 from agent.model import InstrumentEvent, Kind, NoValue, Reading, ReadingQuality
 
 PLETH = "n.pleth"
@@ -68,7 +70,7 @@ def test_an_artefact_makes_a_number_questionable():
 
 
 def test_low_battery_is_said_once():
-    packets = b"".join(packet(k, stat2=1) for k in range(3))
+    packets = b"".join(packet(k, battery_low=True) for k in range(3))
     said = [i.what for i in fed(NoninDecoder("n"), packets) if isinstance(i, InstrumentEvent)]
     assert said == ["battery_low"]
 
@@ -81,14 +83,9 @@ def test_format_selection(command, text):
     assert command.hex() == text
 
 
-def frame(status, pleth, value, wide=True):
-    body = bytes((status, pleth >> 8, pleth & 0xFF, value)) if wide else bytes((1, status, pleth & 0xFF, value))
-    return body + bytes((sum(body) & 0xFF,))
-
-
-def packet(k, *, wide=True, rate=72, spo2=98, stat2=0):
-    floats = {1: rate >> 7, 2: rate & 0x7F, 3: spo2, 8: stat2}
-    return b"".join(frame(0x80 | (n == 1), (25 * k + n) & 0xFFFF, floats.get(n, 0), wide) for n in range(1, 26))
+def packet(k, *, wide=True, battery_low=False):
+    pleth = np.arange(25 * k + 1, 25 * k + 26) % (0x10000 if wide else 0x100)
+    return frames.nonin(pleth, spo2=98, rate=72, wide=wide, battery_low=battery_low)
 
 
 @pytest.mark.parametrize("wide", [True, False])
@@ -121,7 +118,7 @@ def test_damage_costs_no_undamaged_frame(wide, kind):
 
 
 def test_the_sync_byte_may_stand_inside_a_frame():
-    tricky = b"".join(frame(0x80 | (n == 0), 0x0101, 1, wide=False) for n in range(20))
+    tricky = bytes.fromhex("01 81 01 01 84" + "01 80 01 01 83" * 19)
     d = NoninDecoder("n", wide=False)
     items = fed(d, tricky[2:])
     assert samples_of(items, PLETH).tolist() == [1] * 19
@@ -178,7 +175,7 @@ def test_format_13_cut_anywhere(places):
 
 
 def ppg(counter, first=1000):
-    return bytes((53,)) + b"".join((first + n).to_bytes(2, "big") for n in range(25)) + counter.to_bytes(2, "big")
+    return gatt_values.nonin_pleth(first + np.arange(25), counter)
 
 
 def test_3150_pleth_counts_its_losses():

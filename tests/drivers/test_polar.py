@@ -1,11 +1,13 @@
 """Polar H10: PMD frames by hand."""
 
+import numpy as np
 import pytest
 from driver_rig import gaps_of, samples_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.drivers.polar import CONTROL, DATA, START_ECG, PolarDecoder, signed24
+from agent.drivers.simulated.gatt_values import polar_ecg
 from agent.model import InstrumentEvent
 
 ECG = "polar-h10.ecg"
@@ -14,8 +16,7 @@ FRAME = bytes.fromhex("00 00 00 00 00 00 00 00 00 00  010000 ffffff ffff7f 00008
 
 
 def frame(own_s: float, values) -> bytes:
-    body = b"".join(v.to_bytes(3, "little", signed=True) for v in values)
-    return b"\x00" + round(own_s * 1e9).to_bytes(8, "little") + b"\x00" + body
+    return polar_ecg(round(own_s * 1e9), np.array(values))
 
 
 def decoder():

@@ -1,74 +1,68 @@
 """What an oximeter sends for "no value" is never a number, in any maker's protocol; the value beside it is one."""
 
-import struct
+from datetime import datetime
 
+import numpy as np
 import pytest
 from driver_rig import fed
 
 from agent.drivers.base import DecoderCounters
-from agent.drivers.berry import BciDecoder
-from agent.drivers.contec import ContecDecoder
-from agent.drivers.contec_ble import NOTIFY, ContecBleDecoder
-from agent.drivers.gatt.pulse_oximeter import PulseOximeterDecoder
-from agent.drivers.healthypi import BODY, HEAD, TAIL, HealthyPi4Decoder
-from agent.drivers.healthypi5 import OPENVIEW, HealthyPi5Decoder
-from agent.drivers.masimo import MasimoDecoder
-from agent.drivers.nonin import NoninDecoder, NoninSpotDecoder
-from agent.drivers.nonin3150 import NUMERICS, OXIMETRY, Nonin3150Decoder
+from agent.drivers.catalogue import CATALOGUE
+from agent.drivers.opening import decoder_for
 from agent.drivers.readings import PLAUSIBLE, POSSIBLE, Readings
+from agent.drivers.simulated import frames, gatt_values
 from agent.model import Kind, NoValue, Reading
+
+ONE = np.array([9], np.int32)
+PACKET = np.arange(25, dtype=np.int32)
+WHEN = datetime(2026, 3, 9, 14, 20, 5)  # noqa: DTZ001
+
+
+def given(key, data, channel="serial"):
+    return fed(decoder_for(CATALOGUE[key]), data, channel=channel)
 
 
 def berry(spo2, rate):
-    return fed(BciDecoder("x"), bytes((0x88, 60, 0x07 | (rate >> 7 & 1) << 6, rate & 0x7F, spo2)))
+    return given("berry-bm1000", frames.bci(ONE, spo2=spo2, rate=rate))
 
 
 def contec(spo2, rate):
-    tops = 0x80 | (rate >> 7) << 3 | (spo2 >> 7) << 4
-    return fed(ContecDecoder("x"), bytes((1, tops, 0x85, 0x80 | 40, 0x85, rate | 0x80, spo2 | 0x80, 0x80, 0x80)))
+    return given("contec-cms50-9byte", frames.contec(ONE, spo2=spo2, rate=rate))
 
 
 def contec_ble(spo2, rate):
-    body = bytes((0xEB, 1, (rate >> 7) << 1, rate & 0x7F, spo2 & 0x7F, 0, 0))
-    return ContecBleDecoder("x").feed(NOTIFY, body + bytes((sum(body) & 0x7F,)), 0)
+    return given("contec-ble", gatt_values.contec(spo2, rate), "ff02")
 
 
 def nonin(spo2, rate):
-    floats = {1: rate >> 7, 2: rate & 0x7F, 3: spo2}
-    frames = b""
-    for n in range(1, 26):
-        body = bytes((0x80 | (n == 1), 0, n, floats.get(n, 0)))
-        frames += body + bytes((sum(body) & 0xFF,))
-    return fed(NoninDecoder("x"), frames)
+    return given("nonin-xpod", frames.nonin(PACKET, spo2=spo2, rate=rate, wide=True))
 
 
 def nonin_spot(spo2, rate):
-    body = bytes((20, 26, 3, 9, 14, 20, 5, 0, 0x02, 0x00)) + struct.pack(">H", rate) + bytes((0, spo2))
-    head = bytes((0, 2, 0, 0x0D)) + struct.pack(">H", len(body))
-    return fed(NoninSpotDecoder("x"), head + body + bytes((sum(body) & 0xFF, 3)))
+    return given("nonin-spot", frames.nonin_spot(WHEN, spo2=spo2, rate=rate))
 
 
 def nonin_3150(spo2, rate):
-    data = NUMERICS.pack(NUMERICS.size, 0x14, 30, 250, 1, spo2, rate)
-    return Nonin3150Decoder("x").feed(OXIMETRY, data, 0)
+    oximetry = CATALOGUE["nonin-3150"].notify[1]
+    return given("nonin-3150", gatt_values.nonin_numerics(spo2, rate, 250), oximetry)
 
 
 def plx(spo2, rate):
-    return PulseOximeterDecoder("x").feed("2a5f", b"\x00" + struct.pack("<HH", spo2, rate), 0)
+    return given("plx-oximeter", gatt_values.plx_continuous(spo2, rate, 0), "2a5f")
 
 
 def masimo(spo2, rate):
-    return fed(MasimoDecoder("x"), f"SPO2={spo2}% BPM={rate} PI=01.00% EXC=000000\r\n".encode())
+    return given("masimo-ascii1", frames.masimo(spo2=spo2, rate=rate, perfusion="01.00"))
 
 
 def healthypi(spo2, rate):
-    frame = HEAD + BODY.pack(0, 0, 9, 9, 3650, 15, spo2, rate, 0) + TAIL
-    return fed(HealthyPi4Decoder("x"), frame)
+    numbers = bytes((15, spo2, rate))
+    return given("healthypi-4", frames.healthypi4(ONE, ONE, ONE, ONE, temperature_cc=3650, numbers=numbers))
 
 
 def healthypi_5(spo2, rate):
-    body = OPENVIEW.pack(0, 0, 1, 9, 9, 3650, spo2, rate, 15)
-    return fed(HealthyPi5Decoder("x"), b"\x0a\xfa" + len(body).to_bytes(2, "little") + b"\x02" + body + b"\x00\x0b")
+    numbers = bytes((15, spo2, rate))
+    return given("healthypi-5", frames.healthypi5_openview(ONE, ONE, ONE, ONE, temperature_cc=3650, numbers=numbers))
 
 
 GOOD = {masimo: ("097", "072")}

@@ -12,7 +12,7 @@ from bumble.gatt import Service
 
 from agent.drivers.base import boot_ns
 from agent.drivers.gatt.clock import DATE_TIME, clock_value
-from agent.drivers.simulated import BLE_ADDRESSES, frames
+from agent.drivers.simulated import BLE_ADDRESSES, frames, gatt_values
 from agent.drivers.simulated.patient import Signal, auscultation, breathing, recording
 from agent.drivers.simulated.peripherals import HciServer, Link, Peripheral, about, indicating, notifying, own_clock
 from agent.drivers.simulated.ports import Pty
@@ -252,7 +252,7 @@ class BloodPressureMonitor(Spot):
 
     async def measure(self, systolic: int, diastolic: int, mean: int, pulse: int = 72) -> bool:
         """Hand over a measurement; False when nobody took it."""
-        data = frames.blood_pressure(systolic, diastolic, mean, pulse, now())
+        data = gatt_values.blood_pressure(systolic, diastolic, mean, pulse, now())
         values = {
             Kind.PRESSURE_SYSTOLIC: systolic, Kind.PRESSURE_DIASTOLIC: diastolic, Kind.PRESSURE_MEAN: mean,
             Kind.PULSE_RATE: pulse,
@@ -270,7 +270,7 @@ class Thermometer(Spot):
 
     async def measure(self, tenths: int) -> bool:
         """Hand over a measurement in tenths of a degree; False when nobody took it."""
-        return await self._send(frames.temperature(tenths, now(), 9), {Kind.TEMPERATURE: tenths / 10})
+        return await self._send(gatt_values.temperature(tenths, now(), 9), {Kind.TEMPERATURE: tenths / 10})
 
 
 async def until(condition: Callable[[], bool]) -> None:
