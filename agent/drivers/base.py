@@ -92,10 +92,10 @@ class Decoder(Protocol):
 
 @runtime_checkable
 class Asking(Protocol):
-    """A decoder whose instrument must be asked: what to write, and where, once connected."""
+    """A decoder whose instrument must be asked."""
 
     def commands(self) -> tuple[tuple[str, bytes], ...]:
-        """Channel and bytes of each command, in order."""
+        """Channel and bytes of each command to write now: once connected, and after whatever was fed."""
 
 
 class Driver(Protocol):

@@ -56,7 +56,7 @@ def open_driver(
                 repeat=row.repeat, now_ns=now_ns,
             )  # fmt: skip
         case Transport.BLE:
-            from agent.drivers.ble import BleDriver, Profile  # noqa: PLC0415
+            from agent.drivers.ble_driver import BleDriver, Profile  # noqa: PLC0415
 
             if radio is None:
                 raise InstrumentError(InstrumentReason.STACK_DOWN, f"{key} needs a Bluetooth radio")

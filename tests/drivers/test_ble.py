@@ -12,13 +12,13 @@ pytest.importorskip("bumble")
 
 from bumble.core import UUID
 from bumble.gatt import Characteristic, CharacteristicValue, Service
+from radio_rig import BERRY, events, pleth, scenario, states
 
 from agent.drivers.berry import BciDecoder
-from agent.drivers.ble import BleDriver, Profile, Radio, uuid
+from agent.drivers.ble import Radio
+from agent.drivers.ble_driver import BleDriver, Profile, uuid
 from agent.drivers.opening import open_driver
 from agent.drivers.simulated.peripherals import (
-    HciServer,
-    Link,
     Peripheral,
     about,
     indicating,
@@ -28,69 +28,13 @@ from agent.drivers.simulated.peripherals import (
 )
 from agent.drivers.simulated.radio import radio as virtual_radio
 from agent.errors import InstrumentError, InstrumentReason
-from agent.model import Gap, Instrument, InstrumentEvent, InstrumentState, Reading, SampleBlock
+from agent.model import Gap, Instrument, InstrumentState, Reading, SampleBlock
 
-BERRY = "C0:00:00:00:00:01"
 CUFF = "C0:00:00:00:00:02"
 EAR = "C0:00:00:00:00:03"
 PLETH = "berry-bm1000.pleth"
 PACKET = bytes.fromhex("883c074b62")
 PRESSURE = bytes.fromhex("1e80004c005d00ea0703090e140548000100 00".replace(" ", ""))
-
-
-class Rig:
-    """A link with an offered controller and a radio on it."""
-
-    def __init__(self) -> None:
-        self.link = Link()
-        self.hci = HciServer(self.link)
-
-    async def __aenter__(self):
-        self.port = await self.hci.start()
-        self.radio = virtual_radio(f"tcp-client:127.0.0.1:{self.port}")
-        self.tasks = []
-        return self
-
-    async def __aexit__(self, *_):
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        await self.radio.close()
-        self.hci.close()
-
-    async def berry(self, address=BERRY):
-        value = notifying("49535343-1E4D-4BD9-BA61-23C647249616")
-        service = "49535343-FE7D-4AE5-8FA9-9FAFD205E455"
-        services = [Service(UUID(service), [value]), *about("BM-7", "2.1", 64)]
-        peripheral = Peripheral(self.link, "BerryMed", address, service, services)
-        await peripheral.start()
-        return peripheral, value
-
-    def start(self, driver):
-        items = []
-        task = asyncio.create_task(driver.run(items.append))
-        self.tasks.append(task)
-        return items, task
-
-
-def scenario(body, seconds=60):
-    async def run():
-        async with asyncio.timeout(seconds), Rig() as rig:
-            return await body(rig)
-
-    return asyncio.run(run())
-
-
-def states(items):
-    return [i.state for i in items if isinstance(i, InstrumentEvent) and i.state]
-
-
-def events(items):
-    return {i.what: i.detail for i in items if isinstance(i, InstrumentEvent) and i.what}
-
-
-def pleth(items):
-    return sum(len(i.samples) for i in items if isinstance(i, SampleBlock))
 
 
 def test_what_is_nearby_is_listed_by_address_and_name():
@@ -241,8 +185,8 @@ def test_the_cuffs_clock_is_read_and_set():
 
 def test_a_link_that_carries_nothing_any_more_is_probed(monkeypatch):
     """bluetoothd can die without a word; an instrument that may be silent for hours is asked now and then."""
-    monkeypatch.setattr("agent.drivers.ble.PROBE_S", 0.05)
-    monkeypatch.setattr("agent.drivers.ble.OPERATION_S", 0.2)
+    monkeypatch.setattr("agent.drivers.ble_driver.PROBE_S", 0.05)
+    monkeypatch.setattr("agent.drivers.ble_driver.OPERATION_S", 0.2)
 
     async def body(rig):
         value = indicating("2A35")
@@ -381,7 +325,7 @@ def test_the_adapter_may_die_and_come_back():
 
 def test_an_operation_that_never_ends_is_bounded(monkeypatch):
     """A read that hangs (BlueZ does so for 200 s when pairing is needed) costs its timeout, not the stream."""
-    monkeypatch.setattr("agent.drivers.ble.OPERATION_S", 0.2)
+    monkeypatch.setattr("agent.drivers.ble_driver.OPERATION_S", 0.2)
 
     async def body(rig):
         async def never(_connection):

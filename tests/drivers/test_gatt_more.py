@@ -151,8 +151,25 @@ def test_a_meter_is_asked_for_its_newest_record_then_only_for_newer_ones():
     d.feed("2a18", bytes.fromhex("02 0500 ea0703090e1405 7eb0 11"), 0)
     d.resume()
     assert d.commands() == (("2a52", bytes.fromhex("01 03 01 0600")),)
+    assert d.commands() == ()  # said once
     d.feed("2a18", bytes.fromhex("02 ffff ea0703090e1405 7eb0 11"), 0)
+    d.resume()
     assert d.commands() == (("2a52", bytes.fromhex("01 03 01 0000")),)
+
+
+def test_a_meter_without_newer_records_is_asked_for_its_newest_since_its_memory_may_have_been_cleared():
+    d, none_found = GlucoseDecoder("x"), bytes.fromhex("06 00 01 06")
+    d.commands()
+    d.feed("2a18", bytes.fromhex("02 0500 ea0703090e1405 7eb0 11"), 0)
+    d.resume()
+    d.commands()
+    assert d.feed("2a52", none_found, 0) == []
+    assert d.commands() == (("2a52", bytes.fromhex("01 06")),)
+    assert d.feed("2a18", bytes.fromhex("02 0500 ea0703090e1405 7eb0 11"), 0) == []  # the same once more
+    (item,) = d.feed("2a18", bytes.fromhex("02 0000 ea0703090e1405 7eb0 11"), 0)
+    assert item.group == 0
+    d.feed("2a52", none_found, 0)
+    assert d.commands() == ()  # it has none: not again and again
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 """Glucose meters: stored measurements, asked for by record number.
 
 A meter is lent from patient to patient: on a first meeting only its newest record is asked for, afterwards only what
-is newer than the last one seen. Every reading carries the meter's own time; whether it belongs to the open visit is
-for the visit to decide.
+is newer than the last one seen; where there is none, the newest again, since a meter whose memory was cleared counts
+anew. Every reading carries the meter's own time; whether it belongs to the open visit is for the visit to decide.
 """
 
 from datetime import datetime, timedelta
@@ -52,6 +52,7 @@ REPORT, RESPONSE = 0x01, 0x06
 AT_LEAST, NEWEST = 0x03, 0x06
 BY_SEQUENCE = 0x01
 SUCCESS, NO_RECORDS = 0x01, 0x06
+ASK_NEWEST = bytes((REPORT, NEWEST))
 
 
 class GlucoseDecoder:
@@ -61,7 +62,9 @@ class GlucoseDecoder:
         self.counters = DecoderCounters()
         self._instrument = instrument
         self._readings = Readings(instrument, self.counters)
-        self._newest: int | None = None
+        self._newest: tuple[int, datetime | None] | None = None  # its number and time
+        self._ask: bytes | None = ASK_NEWEST
+        self._asked = b""
 
     @property
     def streams(self) -> tuple[Stream, ...]:
@@ -69,14 +72,18 @@ class GlucoseDecoder:
         return ()
 
     def resume(self) -> None:
-        """What was seen stays seen."""
+        """What was seen stays seen; what came since is asked for."""
+        self._ask = ASK_NEWEST
+        if self._newest is not None:
+            following = self._newest[0] + 1 & 0xFFFF
+            self._ask = bytes((REPORT, AT_LEAST, BY_SEQUENCE)) + following.to_bytes(2, "little")
 
     def commands(self) -> tuple[tuple[str, bytes], ...]:
-        """What to write once connected: the newest record, or all after the newest one seen."""
-        if self._newest is None:
-            return ((ACCESS, bytes((REPORT, NEWEST))),)
-        following = self._newest + 1 & 0xFFFF
-        return ((ACCESS, bytes((REPORT, AT_LEAST, BY_SEQUENCE)) + following.to_bytes(2, "little")),)
+        """What to write now, once: the newest record, or all after the newest one seen."""
+        if self._ask is None:
+            return ()
+        self._asked, self._ask = self._ask, None
+        return ((ACCESS, self._asked),)
 
     def feed(self, channel: str, data: bytes, t_ns: int) -> list[Item]:
         """Decode one value of characteristic `channel` (short UUID)."""
@@ -91,18 +98,23 @@ class GlucoseDecoder:
         return []
 
     def _answer(self, data: bytes, t_ns: int) -> list[Item]:
-        if data[:3] != bytes((RESPONSE, 0, REPORT)) or data[3:] in {bytes((SUCCESS,)), bytes((NO_RECORDS,))}:
+        if data[:3] != bytes((RESPONSE, 0, REPORT)) or data[3:] == bytes((SUCCESS,)):
+            return []
+        if data[3:] == bytes((NO_RECORDS,)):
+            self._ask = ASK_NEWEST if self._asked != ASK_NEWEST else None
             return []
         return [InstrumentEvent(self._instrument, t_ns, what="refused", detail=data.hex())]
 
     def _measurement(self, data: bytes, t_ns: int) -> list[Item]:
         flags, sequence, *parts, offset_min, concentration, sample, status = VALUE.read(data)
         self.counters.frames += 1
-        self._newest = sequence
+        base, undated = moment(*parts)
+        if (sequence, base) == self._newest:
+            return []  # asked for once more
+        self._newest = sequence, base
         sample = sample or 0
         if sample & 0x0F == CONTROL_SOLUTION:
             return [InstrumentEvent(self._instrument, t_ns, what="control_solution", detail=str(sequence))]
-        base, undated = moment(*parts)
         words = STATUS_WORDS(status or 0) + undated
         quality = ReadingQuality.GOOD if DOUBTFUL.isdisjoint(words) else ReadingQuality.QUESTIONABLE
         number = Special.NAN if concentration is None else sfloat(concentration)
