@@ -35,6 +35,7 @@ bench-stethoscope: .venv/dev
 bench-wire: build/peers-wire/done .venv/dev
 	build/peers-wire/bin/python -m benchmarks.waveform
 	$(BIN)/python -m benchmarks.wire
+	$(BIN)/python -m benchmarks.reconnect --report
 
 bench-load: .venv/dev
 	$(BIN)/python -m benchmarks.load --report

@@ -77,7 +77,7 @@ def visit_of(seconds: int) -> list[Batch]:
 class Site:
     """An authority, a broker and a hub in a folder; any number of bags."""
 
-    def __init__(self, folder: Path, bags: int) -> None:
+    def __init__(self, folder: Path, bags: int, *, host: str = "127.0.0.1") -> None:
         self.folder = folder
         self.authority = Authority.new("Besace load")
         self.names = [f"sac-{n:05d}" for n in range(bags)]
@@ -91,7 +91,7 @@ class Site:
         (folder / "broker.pem").write_bytes(certificate_pem(server))
         write_private(folder / "broker.key", key_pem(key))
         self.files = BrokerFiles(
-            folder / "nats", folder / "broker.pem", folder / "broker.key", self.root, "127.0.0.1", free_port(),
+            folder / "nats", folder / "broker.pem", folder / "broker.key", self.root, host, free_port(),
             free_port(),
         )  # fmt: skip
         write_config(self.files, self.names)
@@ -107,9 +107,9 @@ class Site:
         write_private(self.folder / f"{name}.key", key_pem(key))
         return Identity(certificate, key, self.hub_key)
 
-    def address(self, name: str) -> Broker:
+    def address(self, name: str, host: str = "127.0.0.1") -> Broker:
         tls = client_context(self.root, self.folder / f"{name}.pem", self.folder / f"{name}.key", "hub")
-        return Broker("127.0.0.1", self.files.port, tls)
+        return Broker(host, self.files.port, tls)
 
     def hub(self, *, whole: bool) -> Child:
         """The hub's process, whole or only its receiver."""

@@ -14,7 +14,7 @@ from hub.receiver import Heard, Pending, Receiver
 
 log = logging.getLogger(__name__)
 
-RECEIPT_EVERY_S = 3.8  # with the wait for a bag's next row below its keepalive of 5 s: no ping is needed
+RECEIPT_EVERY_S = 4.7  # with the wait for a bag's next row below its keepalive of 6 s: no ping is needed
 NO_MORE_ROWS_S = 0.95  # a bag that sends nothing more is told what it sent last this much later
 RECEIPT_WATCHED_S = 0.25
 WATCH_AGAIN_S = 5.0  # a watch order is repeated: a bag forgets it when it stops coming
@@ -48,7 +48,7 @@ class Service:
         await side_by_side(self._commit_loop(), self._connect_loop())
 
     async def _connect_loop(self) -> None:
-        backoff = Backoff(first_s=0.2, longest_s=5.0)
+        backoff = Backoff(first_s=0.2, longest_s=1.5)
         while True:
             error = await attempt(self._connection(backoff))
             log.warning("broker=down error=%r", str(error), exc_info=None if isinstance(error, HubError) else error)

@@ -17,6 +17,7 @@ from agent.transport.messages import (
 
 T = TypeVar("T")
 FOUND_WAITS_NS = 3_000_000_000  # from the first finding to the last: four seconds of them travel together
+TICKS_HZ = 10_000  # times within a stream travel in tenths of a millisecond
 UNFIT = 255  # a per cent that the wire refuses
 
 
@@ -40,31 +41,31 @@ def body_of(parts: Sequence[Analysis], fs_mhz: int) -> tuple[int, AnalysisBody]:
     times_s = [*(q.time_s for q in pulses), *(s.time_s for s in sounds), *([spo2.time_s] if spo2 else [])]
     named = [*(b.index for b in beats), *(q.start for q in quality), *(e.index for e in events)]
     seq = max(0, min([*named, *(int(t * fs_mhz / 1000) for t in times_s)], default=0))
-    since_us = _time_us(seq, fs_mhz)
+    since = _ticks(seq, fs_mhz)
     return seq, AnalysisBody(
         beats=_or_none(WireBeat(b.index - seq, _doubt(b)) for b in beats),
         pulses=_or_none(
             WirePulse(
-                round(1e6 * q.time_s) - since_us,
+                round(TICKS_HZ * q.time_s) - since,
                 None if q.perfusion_index_pct is None else min(100_000, max(0, round(100 * q.perfusion_index_pct))),
             )
             for q in pulses
         ),
-        sounds=_or_none(WireSound(round(1e6 * s.time_s) - since_us, int(s.kind[1])) for s in sounds),
+        sounds=_or_none(WireSound(round(TICKS_HZ * s.time_s) - since, int(s.kind[1])) for s in sounds),
         quality=_or_none(_quality(run, seq) for run in _even(quality)),
         events=_or_none(WireEvent(e.index - seq, e.kind) for e in events),
         rate=None if rate is None else _tenths_or_why(rate.bpm, rate.reason),
         spo2=None
         if spo2 is None
         else WireSpo2(
-            round(1e6 * spo2.time_s) - since_us, _tenths_or_why(spo2.pct, spo2.reason), round(1000 * spo2.age_s)
+            round(TICKS_HZ * spo2.time_s) - since, _tenths_or_why(spo2.pct, spo2.reason), round(1000 * spo2.age_s)
         ),
     )
 
 
 def analysis_of(stream: Stream, seq: int, body: AnalysisBody, t_ns: int) -> Analysis:
     """The model object that a record holds."""
-    fs, since_us = stream.fs_hz, _time_us(seq, round(1000 * stream.fs_hz))
+    fs, since = stream.fs_hz, _ticks(seq, round(1000 * stream.fs_hz))
     spo2 = body.spo2
     return Analysis(
         stream.name,
@@ -72,11 +73,11 @@ def analysis_of(stream: Stream, seq: int, body: AnalysisBody, t_ns: int) -> Anal
         beats=tuple(_beat(seq + b.index, b.doubt_pct, fs) for b in body.beats or ()),
         pulses=tuple(
             Pulse(
-                (since_us + p.time_us) / 1e6, None if p.perfusion_index_cpct is None else p.perfusion_index_cpct / 100
+                (since + p.ticks) / TICKS_HZ, None if p.perfusion_index_cpct is None else p.perfusion_index_cpct / 100
             )
             for p in body.pulses or ()
         ),
-        sounds=tuple(HeartSound(f"S{s.kind}", (since_us + s.time_us) / 1e6) for s in body.sounds or ()),
+        sounds=tuple(HeartSound(f"S{s.kind}", (since + s.ticks) / TICKS_HZ) for s in body.sounds or ()),
         quality=tuple(
             Quality(seq + run.start + i * run.every, (100 - lack_pct) / 100, run.lacks.cause)
             for run in body.quality or ()
@@ -86,7 +87,7 @@ def analysis_of(stream: Stream, seq: int, body: AnalysisBody, t_ns: int) -> Anal
         rate=None if body.rate is None else Rate(*_tenths(body.rate)),
         spo2=None
         if spo2 is None
-        else Spo2((since_us + spo2.time_us) / 1e6, *_tenths(spo2.pct_tenths), spo2.age_ms / 1000),
+        else Spo2((since + spo2.ticks) / TICKS_HZ, *_tenths(spo2.pct_tenths), spo2.age_ms / 1000),
     )
 
 
@@ -104,9 +105,9 @@ def _or_none(items: Iterable[T]) -> tuple[T, ...] | None:
     return tuple(items) or None
 
 
-def _time_us(seq: int, fs_mhz: int) -> int:
-    """Microseconds from a stream's first sample to the one with this index, rounded down."""
-    return seq * 1_000_000_000 // fs_mhz
+def _ticks(seq: int, fs_mhz: int) -> int:
+    """From a stream's first sample to the one with this index, rounded down."""
+    return seq * 1000 * TICKS_HZ // fs_mhz
 
 
 def _even(found: Iterable[Quality]) -> Iterable[list[Quality]]:

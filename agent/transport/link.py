@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 _silent = logging.getLogger(f"{__name__}.mqtt")
 _silent.setLevel(logging.CRITICAL)  # the library's errors reach us as exceptions; a flood must not fill the journal
 
-KEEPALIVE_S = 5
+KEEPALIVE_S = 6
 TIMEOUT_S = 5.0
-PING_ANSWERED_S = 2.5  # with the keepalive: a black hole is seen within 10 s
+PING_ANSWERED_S = 2.0  # with the keepalive: a black hole is seen within 10 s
 MOST_QUEUED = 512  # messages that wait for us: more are a flood, and what is dropped of ours comes again
 MOST_PACKET_BYTES = 1 << 20
 _TCP_INFO_BYTES = 136
@@ -51,6 +51,10 @@ class Will:
     payload: bytes
 
 
+class UnreachedError(HubError):
+    """Nobody answers at that address, or there is no way to it: to ask again soon is a burden on nobody."""
+
+
 @contextmanager
 def _as_hub_error(where: str) -> Iterator[None]:
     """Map the library's errors, here and nowhere else."""
@@ -59,7 +63,14 @@ def _as_hub_error(where: str) -> Iterator[None]:
     try:
         yield
     except (aiomqtt.MqttError, OSError) as error:
-        raise HubError(f"{where}: {error}") from None
+        unreached = _unreached(error.__context__)  # what the library's own error stands for
+        raise (UnreachedError if unreached else HubError)(f"{where}: {error}") from None
+
+
+def _unreached(error: BaseException | None) -> bool:
+    """Whether not even a TCP connection came about: a broker that is there, but slow or unwilling, is not meant."""
+    reached = isinstance(error, ssl.SSLError | ConnectionResetError | BrokenPipeError) or "handshake" in str(error)
+    return isinstance(error, OSError) and not reached
 
 
 class Link:
@@ -87,9 +98,9 @@ class Link:
         return int(acked), int(received)
 
     def check_pings(self) -> None:
-        """Ping only when nothing came down for 5 s; HubError when that is not answered soon.
+        """Ping only when nothing came down for 6 s; HubError when that is not answered soon.
 
-        paho 2.2 notes only what it could not send at once, and would ping every 5 s of a visit: it is told what the
+        paho 2.2 notes only what it could not send at once, and would ping every 6 s of a visit: it is told what the
         kernel sent. TCP's acknowledgements prove nothing: they may be a mobile network's, not the broker's.
         """
         (sent_ms,) = struct.unpack_from("=I", self._tcp_info(), _TCP_INFO_SENT)

@@ -102,17 +102,17 @@ class WireBeat:
 
 @dataclass(frozen=True, slots=True)
 class WirePulse:
-    """A pulse: microseconds since the sample `seq`, perfusion index in hundredths of a per cent."""
+    """A pulse: tenths of a millisecond since the sample `seq`, perfusion index in hundredths of a per cent."""
 
-    time_us: int
+    ticks: int
     perfusion_index_cpct: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class WireSound:
-    """A heart sound: microseconds since the sample `seq`, 1 or 2."""
+    """A heart sound: tenths of a millisecond since the sample `seq`, 1 or 2."""
 
-    time_us: int
+    ticks: int
     kind: int
 
 
@@ -143,9 +143,9 @@ class WireEvent:
 
 @dataclass(frozen=True, slots=True)
 class WireSpo2:
-    """Our own SpO2 in tenths of a per cent, microseconds since the sample `seq`; age of what it rests on."""
+    """Our own SpO2 in tenths of a per cent, tenths of a millisecond since the sample `seq`; age of what it rests on."""
 
-    time_us: int
+    ticks: int
     pct_tenths: int | NoValue
     age_ms: int
 

@@ -98,7 +98,6 @@ class RecordWriter:
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
         self._fs_mhz: dict[str, int] = {}
-        self._positions: dict[int, int] = {}
         self._blocks: dict[str, list[SampleBlock]] = {}
         self._analyses: dict[str, list[Analysis]] = {}
         self._births: list[_Entry] = []
@@ -197,10 +196,7 @@ class RecordWriter:
     def _number(self, name: str) -> int:
         return self._numbers.setdefault(name, len(self._numbers) + 1)
 
-    def _add(self, stream: int, t_ns: int, body: Body, seq: int | None = None) -> None:
-        if seq is None:
-            seq = self._positions.get(stream, 0)
-            self._positions[stream] = seq + 1
+    def _add(self, stream: int, t_ns: int, body: Body, seq: int = 0) -> None:
         self._entries.append(_Entry(t_ns, stream, seq, body))
 
     def _fits(self, record: Record) -> bool:

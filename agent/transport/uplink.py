@@ -20,15 +20,16 @@ from agent.transport import seal, sequence, topics, wire
 from agent.transport.delivery import RESEND_AFTER_S, Delivery
 from agent.transport.epoch import Epoch, OutRow
 from agent.transport.hubtime import HubTime
-from agent.transport.link import Link, Will
+from agent.transport.link import Link, UnreachedError, Will
 from agent.transport.messages import Command, EpochReceipt, Message, Preview, Receipt, State, TimeAnswer
 from agent.transport.ranges import SeqSet
 from agent.transport.window import Window
 
 log = logging.getLogger(__name__)
 
+UNREACHED_S = 1.5  # at most, from one try to the next, while nobody answers at the broker's address
 SILENCE_S = 30.0  # data outstanding and no receipt for so long: the connection is no use
-WATCH_EVERY_S = 1.0
+WATCH_EVERY_S = 0.5
 CLEAN_DISCONNECT_S = 1.0
 MOST_REFUSED = 1000  # on one connection: a broker that sends so much nonsense costs the loop its time
 
@@ -120,10 +121,8 @@ class Uplink:
 
     async def run(self) -> None:
         """Connect, keep rows flowing, connect again; until cancelled."""
-        backoff = Backoff(first_s=0.5)
-        loop = asyncio.get_running_loop()
+        backoff, soon = Backoff(first_s=0.5), Backoff(first_s=0.5, longest_s=UNREACHED_S)
         while True:
-            began = loop.time()
             error = await attempt(self._connection())
             said = str(error or "the connection ended")
             if said != self.state.last_error and isinstance(error, HubError):
@@ -133,9 +132,10 @@ class Uplink:
             self.state.last_error = said
             self.state.connected = False
             self._hooks.changed()
-            if loop.time() - began > SILENCE_S:
+            if self._hub_here.is_set():
                 backoff.reset()
-            await asyncio.sleep(backoff.next_s())
+                self._hub_here.clear()
+            await asyncio.sleep((soon if isinstance(error, UnreachedError) else backoff).next_s())
 
     async def _connection(self) -> None:
         """Serve one connection until it is lost."""

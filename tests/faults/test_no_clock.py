@@ -58,6 +58,7 @@ class World:
         self.bag.recorder.offer = self.uplink.offer
         self.readings = {}
         self.reachable = False
+        self.incoming = asyncio.Queue()
 
     @asynccontextmanager
     async def connect(self, _will):
@@ -115,6 +116,8 @@ class World:
         task = asyncio.create_task(self.uplink.run())
         for _ in range(30):
             await asyncio.sleep(0.02)
+            while not self.incoming.empty():  # an answer is heard when it comes, however busy this machine is
+                await asyncio.sleep(0)
             self.clock.forward(2 * minutes)
             await self.bag.recorder.cut()
             self.uplink.committed()

@@ -14,8 +14,9 @@ from agent.outbox import OutboxThread
 from agent.supervisor import Backoff
 from agent.transport import seal, sequence, topics, wire
 from agent.transport.delivery import Delivery
+from agent.transport.link import UnreachedError
 from agent.transport.messages import Command, EpochReceipt, Order, Preview, Receipt, State, TimeAnswer, TimeAsk
-from agent.transport.uplink import MOST_REFUSED, SILENCE_S, Hooks, Uplink
+from agent.transport.uplink import MOST_REFUSED, SILENCE_S, UNREACHED_S, Hooks, Uplink
 from agent.transport.window import LEAST_BYTES
 from tests.peers.cpts import BAG, Bags, HandClock, batch, keyring
 
@@ -130,6 +131,21 @@ class Peer:
         await self.hear(Receipt((EpochReceipt(epoch.id, upto, ranges),)), **how)
 
 
+class Noted(Backoff):
+    """A back-off that waits not at all, and notes how long it might have."""
+
+    made: list = []
+
+    def __init__(self, **settings):
+        super().__init__(pick=lambda _low, high: high, **settings)
+        self.made.append(self)
+        self.ceilings = []
+
+    def next_s(self):
+        self.ceilings.append(super().next_s())
+        return 0.0
+
+
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr("agent.transport.uplink.WATCH_EVERY_S", 0.005)
@@ -192,6 +208,34 @@ class TestConnecting:
             heads = [seal.head_of(sequence.split(message)[1]).counter for message in messages]
             assert len(set(heads)) == len(heads) == 8
             assert peer.uplink.state.connections == 4
+
+        with_peer(tmp_path, test)
+
+    def test_how_long_it_waits(self, tmp_path, monkeypatch):
+        """For nobody at all never long; longer and longer for who refuses us; shortly once the hub has been heard."""
+        monkeypatch.setattr("agent.transport.uplink.Backoff", Noted)
+        Noted.made.clear()
+        refused, unreached = HubError("refused"), UnreachedError("nobody")
+
+        async def test(peer):
+            usual, faults = peer.uplink._connect_once, [unreached] * 4 + [refused] * 3 + [unreached, refused]
+
+            @asynccontextmanager
+            async def connect(will):
+                if faults:
+                    raise faults.pop(0)
+                async with usual(will) as link:
+                    yield link
+
+            peer.uplink._connect_once = connect
+            for heard in (False, True):
+                if heard:
+                    await peer.receipt(peer.epoch, 0)
+                peer.link.incoming.put_nowait(HubError("lost"))
+                await peer.settle()
+            backoff, soon = Noted.made
+            assert soon.ceilings == [0.5, 1.0, UNREACHED_S, UNREACHED_S, UNREACHED_S]
+            assert backoff.ceilings == [0.5, 1.0, 2.0, 4.0, 8.0, 0.5]
 
         with_peer(tmp_path, test)
 
