@@ -8,9 +8,8 @@ with its age, and then there is none, with the reason.
 
 import math
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -66,13 +65,12 @@ _EVENT: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class _Second:
+class _Second(NamedTuple):
     """What the window ending with one second says, per band: ratio, coherence and size of the pulse."""
 
-    ratio: tuple[float, float]
-    coherence: tuple[float, float]
-    size: tuple[float, float]
+    ratio: list[float]
+    coherence: list[float]
+    size: list[float]
     quiet: bool  # the pulse stands out of the noise
     flicker: bool  # the ambient light moves as much as the pulse
     skewness: float  # of the infrared's slope: a pulse rises faster than it falls
@@ -110,7 +108,7 @@ class Oximeter:
         impulse = np.zeros(12 * self._hop)
         impulse[0] = 1.0
         power = [float(np.sum(signal.sosfilt(sos, impulse) ** 2)) for sos in (*self._bands, self._high)]
-        self._noise_share = [p / power[-1] for p in power[:-1]]
+        self._noise_share = np.array(power[:-1])[:, None] / power[-1]
         self.reset()
 
     @property
@@ -137,9 +135,9 @@ class Oximeter:
         self._first: Floats | None = None
         self._z: list[Floats] = []
         self._z_slow: Floats = np.empty(0)
-        self._products: Floats = np.empty((0, len(self._bands), 3, 3))
-        self._powers: Floats = np.empty((0, 2))
-        self._slopes: Floats = np.empty((0, 2))
+        # Per second: products of the lights in each band, then squares and cubes of the infrared's slope.
+        self._sums: Floats = np.zeros((WINDOW_S - 1, len(self._bands) * 9 + 2))
+        self._powers: Floats = np.full((NOISE_S - 1, 2), np.inf)
         self._seconds = 0
         self._jumps: deque[float] = deque(maxlen=WINDOW_S + SETTLE_S)
         self._sizes: tuple[deque[float], deque[float]] = (deque(maxlen=USUAL_S), deque(maxlen=USUAL_S))
@@ -167,18 +165,18 @@ class Oximeter:
             raise ValueError(f"red, infrared and ambient have {r.size}, {i.size} and {a.size} samples")
         if not r.size:
             return []
-        self._open = np.concatenate((self._open, np.stack((r, i, a))), axis=1)
+        self._open = np.concatenate((self._open, (r, i, a)), axis=1)
         hops = self._open.shape[1] // self._hop
         if not hops:
             return []
         raw, self._open = self._open[:, : hops * self._hop], self._open[:, hops * self._hop :]
         return [self._judge(second) for second in self._measure(hops, raw)]
 
-    def _filter(self, raw: Floats) -> tuple[Floats, Floats]:
-        """Return both bands of the lights' logarithms and the ambient (2, 3, n), and their noise (2, n)."""
-        bad = ~np.isfinite(raw)
-        if bad.any():
-            raw = self._held(raw, bad)
+    def _filter(self, raw: Floats) -> list[Floats]:
+        """Return the lights' logarithms and the ambient (3, n) in each band, and the lights' noise (2, n)."""
+        finite = np.isfinite(raw)
+        if not finite.all():
+            raw = self._held(raw, ~finite)
         self._last = raw[:, -1]
         start = self._first is None
         if start:
@@ -192,11 +190,10 @@ class Oximeter:
             self._z.append(np.zeros((2, self._high.shape[0], 2)))
         y -= self._first
         out = []
-        for k, sos in enumerate(self._bands):
-            band, self._z[k] = filtered_sections(sos, y, self._z[k])
-            out.append(band)
-        high, self._z[-1] = filtered_sections(self._high, y[:AMBIENT], self._z[-1])
-        return np.stack(out), high
+        for k, (sos, x) in enumerate(zip((*self._bands, self._high), (y, y, y[:AMBIENT]), strict=True)):
+            filtered, self._z[k] = filtered_sections(sos, x, self._z[k])
+            out.append(filtered)
+        return out
 
     def _held(self, raw: Floats, bad: NDArray[np.bool_]) -> Floats:
         """Hold the last finite sample of each light in place of missing ones (the second they fall in is refused)."""
@@ -207,38 +204,33 @@ class Oximeter:
 
     def _measure(self, hops: int, raw: Floats) -> list[_Second]:
         """Describe the window that ends with each second of `raw`."""
-        shape = (hops, self._hop)
-        filtered, noise = self._filter(raw)
-        bands = filtered.reshape(len(self._bands), 3, *shape)
-        high = noise.reshape(2, *shape)
-        slope = np.diff(bands[0, IR], axis=1)
-        raw = raw.reshape(3, *shape)
-        net = np.maximum(raw[:AMBIENT] - raw[AMBIENT].mean(axis=1)[:, None], 1.0)
-
-        lights = np.ascontiguousarray(bands.transpose(2, 0, 1, 3))
-        self._products = np.concatenate((self._products, lights @ lights.swapaxes(2, 3)))
-        self._powers = np.concatenate((self._powers, (high * high).sum(axis=2).T))
-        self._slopes = np.concatenate((self._slopes, np.stack(((slope**2).sum(axis=1), (slope**3).sum(axis=1)), 1)))
-        window = _trailing(self._products, WINDOW_S, np.sum, 0.0)[-hops:]
+        *bands, high = (filtered.reshape(-1, hops, self._hop) for filtered in self._filter(raw))
+        slope = bands[0][IR, :, 1:] - bands[0][IR, :, :-1]
+        square = slope * slope
+        sums = [np.einsum("ahn,bhn->hab", lights, lights).reshape(hops, 9) for lights in bands]
+        slopes = np.add.reduce(square, axis=1)[:, None], np.einsum("hn,hn->h", square, slope)[:, None]
+        self._sums = np.concatenate((self._sums[1 - WINDOW_S :], np.concatenate((*sums, *slopes), axis=1)))
+        self._powers = np.concatenate((self._powers[1 - NOISE_S :], np.einsum("lhn,lhn->hl", high, high)))
+        window = np.add.reduce(_shifted(self._sums, WINDOW_S))
+        products = window[:, :-2].reshape(hops, -1, 3, 3)
         # The quietest second stands for the sensor's own noise: movement reaches above the pulse band too.
-        noise = WINDOW_S * _trailing(self._powers, NOISE_S, np.min, np.inf)[-hops:]
-        squares, cubes = _trailing(self._slopes, WINDOW_S, np.sum, 0.0)[-hops:].T / (WINDOW_S * self._hop)
-        self._products = self._products[-WINDOW_S:]
-        self._powers = self._powers[-NOISE_S:]
-        self._slopes = self._slopes[-WINDOW_S:]
+        noise = WINDOW_S * np.minimum.reduce(_shifted(self._powers, NOISE_S))[:, None] * self._noise_share
+        squares, cubes = window[:, -2:].T / (WINDOW_S * self._hop)
 
-        columns = [_compare(window[:, b], noise * share) for b, share in enumerate(self._noise_share)]
-        ratio, coherence, size = (np.stack([c[k] for c in columns], axis=1).tolist() for k in range(3))
-        quiet = window[:, 0, IR, IR] > 4.0 * noise[:, IR] * self._noise_share[0]
-        flicker = window[:, 0, AMBIENT, AMBIENT] > FLICKER**2 * window[:, 0, IR, IR]
-        level = np.log(net.mean(axis=2))
-        rows = zip(
-            map(tuple, ratio), map(tuple, coherence), map(tuple, size), quiet.tolist(), flicker.tolist(),
-            (cubes / np.maximum(squares, TINY) ** 1.5).tolist(), *level.tolist(),
-            np.log(net[IR].max(axis=1) / net[IR].min(axis=1)).tolist(), _faults(raw[:AMBIENT]),
-            strict=True,
-        )  # fmt: skip
-        return [_Second(*row) for row in rows]
+        pulse, ambient = products[:, 0, IR, IR], products[:, 0, AMBIENT, AMBIENT]
+        raw = raw.reshape(3, hops, self._hop)
+        lights, dark = raw[:AMBIENT], raw[AMBIENT].mean(axis=1)
+        top, bottom = lights.max(axis=2), lights.min(axis=2)
+        columns = (
+            *_compare(products, noise),
+            pulse > 4.0 * noise[:, 0, IR],
+            ambient > FLICKER**2 * pulse,
+            cubes / np.maximum(squares, TINY) ** 1.5,
+            *np.log(np.add.reduce(np.maximum(lights - dark[:, None], 1.0), axis=2) / self._hop),
+            np.log(np.maximum(top[IR] - dark, 1.0) / np.maximum(bottom[IR] - dark, 1.0)),
+        )
+        rows = zip(*(column.tolist() for column in columns), _faults(lights, top, bottom), strict=True)
+        return [_Second._make(row) for row in rows]
 
     def _judge(self, second: _Second) -> Spo2:
         """Decide one second: a new value, the held one, or none with the reason."""
@@ -329,42 +321,46 @@ class Oximeter:
         return Spo2(time_s, self._value, None, self._value_age)
 
 
-def _trailing(values: Floats, length: int, reduce: Callable[..., Floats], empty: float) -> Floats:
-    """Reduce over the last `length` seconds up to each one of `values` (seconds, ...); before the first is `empty`."""
-    values = np.concatenate((np.full((length - 1, *values.shape[1:]), empty), values))
+def _shifted(values: Floats, length: int) -> list[Floats]:
+    """View `values` (length - 1 + seconds, ...) from 0, 1... length - 1 on: what each second looks back on."""
     seconds = len(values) - length + 1
-    return reduce(values[np.arange(seconds)[:, None] + np.arange(length)], axis=1)
+    return [values[k : k + seconds] for k in range(length)]
 
 
 def _compare(products: Floats, noise: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return ratio, coherence and size of the pulse (hops,) of windows.
+    """Return ratio, coherence and size of the pulse (...) of windows.
 
-    `products` (hops, 3, 3) of red, infrared, ambient; `noise` (hops, 2) their noise power in the same band.
+    `products` (..., 3, 3) of red, infrared, ambient; `noise` (..., 2) their noise power in the same band.
     """
-    ambient = products[:, AMBIENT]
-    products = products - products[:, :, AMBIENT, None] * ambient[:, None] / (ambient[:, AMBIENT, None, None] + TINY)
-    red, ir, both = products[:, RED, RED], products[:, IR, IR], products[:, RED, IR]
-    clean = np.maximum(red - noise[:, RED], 0.1 * red) * np.maximum(ir - noise[:, IR], 0.1 * ir)
+    red_ambient, ir_ambient = products[..., RED, AMBIENT], products[..., IR, AMBIENT]
+    ambient = products[..., AMBIENT, AMBIENT] + TINY
+    red = products[..., RED, RED] - red_ambient * red_ambient / ambient
+    ir = products[..., IR, IR] - ir_ambient * ir_ambient / ambient
+    both = products[..., RED, IR] - red_ambient * ir_ambient / ambient
+    red_noise, ir_noise = noise[..., RED], noise[..., IR]
+    clean = np.maximum(red - red_noise, 0.1 * red) * np.maximum(ir - ir_noise, 0.1 * ir)
     coherence = np.minimum(both / (np.sqrt(clean) + TINY), 1.0)
-    weight = np.clip((noise[:, RED] + TINY) / (noise[:, IR] + TINY), 0.1, 10.0)
+    weight = np.minimum(np.maximum((red_noise + TINY) / (ir_noise + TINY), 0.1), 10.0)
     spread = red - weight * ir
-    ratio = (spread + np.sqrt(spread**2 + 4.0 * weight * both**2)) / (2.0 * np.where(both > 0.0, both, np.inf) + TINY)
+    root = np.sqrt(spread * spread + 4.0 * weight * both * both)
+    ratio = (spread + root) / (2.0 * np.where(both > 0.0, both, np.inf) + TINY)
     return ratio, coherence, np.sqrt(np.maximum(ir, 0.0))
 
 
-def _faults(raw: Floats) -> list[NoValue | None]:
-    """Name what is wrong with each second of red and infrared samples (2, hops, n) before any processing."""
-    finite = np.isfinite(raw)
-    some: NDArray[np.bool_] = np.asarray(finite.any(axis=(0, 2)))
-    every: NDArray[np.bool_] = np.asarray(finite.all(axis=(0, 2)))
-    top, bottom = raw.max(axis=2), raw.min(axis=2)
-    rail = [not FULL_SCALE.isdisjoint(tops) for tops in top.T.tolist()]
-    dead = (top == bottom).all(axis=0)
-    stuck = [np.mean(raw == edge[:, :, None], axis=2).max(axis=0) >= STUCK_SHARE for edge in (top, bottom)]
-    causes = (
-        (~some, NoValue.DISCONNECTED),
-        (~every, NoValue.POOR_SIGNAL),
-        (dead & ~np.array(rail), NoValue.DISCONNECTED),
-        (stuck[0] | stuck[1], NoValue.SATURATED),
-    )
-    return [next((cause for flags, cause in causes if flags[k]), None) for k in range(len(some))]
+def _faults(raw: Floats, top: Floats, bottom: Floats) -> list[NoValue | None]:
+    """Name what is wrong with each second of red and infrared samples (2, hops, n), `top` and `bottom` their edges."""
+    least = STUCK_SHARE * raw.shape[2]
+    stuck = [np.add.reduce(raw == edge[:, :, None], axis=2) >= least for edge in (top, bottom)]
+    finite = np.isfinite(top) & np.isfinite(bottom)
+    wrong = (stuck[0] | stuck[1] | ~finite).any(axis=0)
+    return [_fault(raw[:, k]) if flag else None for k, flag in enumerate(wrong.tolist())]
+
+
+def _fault(second: Floats) -> NoValue:
+    """Name what is wrong with a second (2, n) of red and infrared: samples that are none, or too many at an edge."""
+    finite = np.isfinite(second)
+    if not finite.all():
+        return NoValue.POOR_SIGNAL if finite.any() else NoValue.DISCONNECTED
+    top = second.max(axis=1)
+    dead = (top == second.min(axis=1)).all() and FULL_SCALE.isdisjoint(top.tolist())
+    return NoValue.DISCONNECTED if dead else NoValue.SATURATED

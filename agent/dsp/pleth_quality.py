@@ -10,13 +10,13 @@ import math
 from typing import Final
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from scipy import signal
 
 from agent.dsp.filters import filtered_sections
 from agent.dsp.stream import as_samples, check_rate
 from agent.dsp.trailing import quantile, trailing
+from agent.dsp.trailing import windows as neighbours
 from agent.model import Cause, Happening, Quality, StageEvent
 
 Floats = NDArray[np.float64]
@@ -164,13 +164,12 @@ class PlethQuality:
         """
         n = until.size
         ends = until // self._step - self._end // self._step + self._past
-        windows = sliding_window_view(self._slope, self._window)
+        windows = neighbours(self._slope, self._window)
         starts = ends - self._window
-        now = windows[starts]
-        now = now - now.mean(axis=1, keepdims=True)
-        energy = np.square(now).sum(axis=1)
-        mean = windows.mean(axis=1)
-        powers = np.square(windows).sum(axis=1) - self._window * mean**2
+        sums = np.add.reduce(windows, axis=1)
+        now = windows[starts] - sums[starts, None] / self._window
+        energy = np.einsum("hn,hn->h", now, now)
+        powers = np.einsum("wn,wn->w", windows, windows) - sums * sums / self._window
         earlier = starts[:, None] - self._lags
         energy_before = np.maximum(powers[earlier], 0.0)
         product = np.concatenate(
@@ -178,10 +177,11 @@ class PlethQuality:
         )
         likeness = product / np.sqrt(energy[:, None] * energy_before + TINY)
         unlike = (energy[:, None] + energy_before - 2.0 * product).min(axis=1)
-        burst = np.square(self._slope[ends[:, None] - 1 - np.arange(self._short)]).mean(axis=1)
+        latest = neighbours(self._slope, self._short)[ends - self._short]
+        burst = np.einsum("hn,hn->h", latest, latest) / self._short
         self._slope = self._slope[int(ends[-1]) - self._past :]
 
-        self._energies = np.concatenate((self._energies, np.stack((energy, burst))), axis=1)
+        self._energies = np.concatenate((self._energies, (energy, burst)), axis=1)
         usual = trailing(self._energies[0], n, USUAL_HOPS, lambda v, axis: quantile(v, 0.4, axis))
         usual_burst = trailing(self._energies[1], n, USUAL_HOPS, lambda v, axis: quantile(v, 0.5, axis))
         self._energies = self._energies[:, -USUAL_HOPS:]
@@ -202,36 +202,29 @@ class PlethQuality:
 
     def _judge(self, starts: list[int], raw: Floats, odds: Floats, tapping: NDArray[np.bool_]) -> list[Quality]:
         """Name what is seen in the samples themselves (hops, n), and give the qualities."""
-        n = len(raw)
+        n, width = raw.shape
         finite: NDArray[np.bool_] = np.asarray(np.isfinite(raw).all(axis=1))
-        with np.errstate(invalid="ignore"):
-            held = (np.diff(raw, axis=1) == 0.0).mean(axis=1)
-            top, bottom = raw.max(axis=1), raw.min(axis=1)
-            self._extremes = np.concatenate((self._extremes, np.stack((top, bottom))), axis=1)
-            highest = trailing(self._extremes[0], n, EXTREME_HOPS, np.nanmax)
-            lowest = trailing(self._extremes[1], n, EXTREME_HOPS, np.nanmin)
-            clipped = np.maximum((raw == highest[:, None]).mean(axis=1), (raw == lowest[:, None]).mean(axis=1))
+        held = np.add.reduce(raw[:, 1:] == raw[:, :-1], axis=1) > HELD * (width - 1)
+        top, bottom = raw.max(axis=1), raw.min(axis=1)
+        self._extremes = np.concatenate((self._extremes, (top, -bottom)), axis=1)
+        highest, lowest = trailing(self._extremes, n, EXTREME_HOPS, np.fmax.reduce)
         self._extremes = self._extremes[:, -EXTREME_HOPS:]
-        odds = odds + WEIGHTS["held"] * (held > HELD)
-        value = 1.0 / (1.0 + np.exp(np.clip(odds, -30.0, 30.0)))
+        at_edge = [np.add.reduce(raw == edge[:, None], axis=1) for edge in (highest, -lowest)]
+        clipped = np.maximum(*at_edge) >= CLIPPED * width
+        odds = odds + WEIGHTS["held"] * held
+        value = 1.0 / (1.0 + np.exp(np.minimum(np.maximum(odds, -30.0), 30.0)))
+        columns = (finite, top == bottom, clipped, held, tapping, value)
         out = []
-        for k in range(n):
-            cause: Cause | None = None
-            if not finite[k]:
-                cause = Cause.NOT_FINITE
-            elif top[k] == bottom[k]:
-                cause = Cause.FLAT
-            elif clipped[k] >= CLIPPED:
-                cause = Cause.CLIPPING
-            elif value[k] < BAD:
-                cause = Cause.GAP if held[k] > HELD else Cause.TAPPING if tapping[k] else Cause.MOTION
-            self._flat_hops = self._flat_hops + 1 if cause in (Cause.FLAT, Cause.NOT_FINITE) else 0
+        for start, *seen in zip(starts, *(column.tolist() for column in columns), strict=True):
+            cause = _cause(*seen)
+            lost = cause is Cause.FLAT or cause is Cause.NOT_FINITE
+            self._flat_hops = self._flat_hops + 1 if lost else 0
             if self._flat_hops > 1 and cause is Cause.FLAT:
                 cause = Cause.PROBE_OFF
-            poor = cause in (Cause.FLAT, Cause.PROBE_OFF, Cause.NOT_FINITE)
-            self._say(cause, starts[k] + self._width)
-            number = 0.0 if poor else min(float(value[k]), BAD) if cause is Cause.CLIPPING else float(value[k])
-            out.append(Quality(starts[k], number, cause))
+            self._say(cause, start + self._width)
+            quality = seen[-1]
+            number = 0.0 if lost else min(quality, BAD) if cause is Cause.CLIPPING else quality
+            out.append(Quality(start, number, cause))
         return out
 
     def _say(self, cause: Cause | None, index: int) -> None:
@@ -251,3 +244,16 @@ class PlethQuality:
 
     def _note(self, kind: Happening, index: int) -> None:
         self._events.append(StageEvent(index, index / self.fs_hz, kind))
+
+
+def _cause(finite: bool, flat: bool, clipped: bool, held: bool, tapping: bool, value: float) -> Cause | None:
+    """Say why a half second is bad, or None."""
+    if not finite:
+        return Cause.NOT_FINITE
+    if flat:
+        return Cause.FLAT
+    if clipped:
+        return Cause.CLIPPING
+    if value >= BAD:
+        return None
+    return Cause.GAP if held else Cause.TAPPING if tapping else Cause.MOTION
