@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check install bench bench-ecg bench-pleth bench-stethoscope bench-drivers bench-wire bench-custody bench-listening bench-load chaos fuzz sbom clean
+.PHONY: demo test check install bench bench-ecg bench-pleth bench-stethoscope bench-drivers bench-wire bench-custody bench-listening bench-load chaos fuzz sbom release clean
 
 demo: .venv/demo
 	$(BIN)/besace demo
@@ -78,6 +78,12 @@ sbom: .venv/sbom
 	mkdir -p dist
 	$(BIN)/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible -o dist/besace.cdx.json build/bag
 	cd dist && ../build/bag/bin/python -c 'from agent.software import software; print(software())' | tee besace.software
+
+# What bags install without a network, for machines like this one; besace-provision release signs it.
+release: sbom
+	rm -rf dist/release
+	$(PIP) wheel -c constraints.txt -w dist/release '.[page,lights]'
+	cp dist/besace.cdx.json dist/besace.software dist/release/
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "besace needs Python 3.11 or later; $(PYTHON) is older. Next: make PYTHON=python3.13 $(MAKECMDGOALS)" >&2; exit 2; }

@@ -11,10 +11,10 @@ import os
 import sys
 from pathlib import Path
 
-from agent.badges import Role
+from agent.badges import Role, read_keys
 from agent.config import load
 from agent.errors import ConfigError, HubError, ProvisioningError, StateError
-from provisioning import badges, enrol, issue, labels, office, retire, revoke, unit, vault
+from provisioning import badges, enrol, issue, labels, office, release, retire, revoke, unit, vault
 from provisioning.authority import certificate_pem, write_private
 
 ROLES = {
@@ -84,6 +84,11 @@ def _authority_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
     sign.add_argument("--hub", required=True, metavar="HOST[:PORT]", help="where it renews")
     sign.add_argument("-o", "--out", type=Path, required=True)
 
+    made = commands.add_parser(
+        "release", parents=[authority, secret], help="sign a folder of wheels for bags to install"
+    )
+    made.add_argument("folder", type=Path, help="what make release made")
+
 
 def _bag_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """What is called on the bag."""
@@ -106,6 +111,9 @@ def _bag_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]
 
     renew = commands.add_parser("renew", parents=[bag], help="on the bag: what the timer calls")
     renew.add_argument("--force", action="store_true", help="renew now")
+
+    check = commands.add_parser("check", parents=[bag], help="on the bag: is this release the authority's?")
+    check.add_argument("folder", type=Path)
 
     ending = commands.add_parser("retire", parents=[bag], help="on the bag: erase it for good")
     ending.add_argument("name", help="the bag's own name, to be sure")
@@ -266,6 +274,12 @@ def _sign(args: argparse.Namespace) -> int:
     return 0
 
 
+def _release(args: argparse.Namespace) -> int:
+    key = office.Office(args.dir).cards(vault.read_passphrase(args.passphrase_file))
+    _say(f"{release.sign(args.folder, key)} files signed. Next, on each bag: sudo systemd/install.sh {args.folder}")
+    return 0
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -304,6 +318,12 @@ def _renew(args: argparse.Namespace) -> int:
     return 0
 
 
+def _check(args: argparse.Namespace) -> int:
+    keys = read_keys(_read(enrol.Place(args.etc).link / "cards.pem"))
+    _say(f"{release.check(args.folder, keys)} files, signed by this bag's authority")
+    return 0
+
+
 def _retire(args: argparse.Namespace) -> int:
     place = enrol.Place(args.etc)
     config = load(place.config)
@@ -330,7 +350,7 @@ def _say(text: str) -> None:
 _COMMANDS = {
     "init": _init, "hub": _hub, "new": _new, "badge": _badge, "sheet": _sheet, "label": _label, "revoke": _revoke,
     "list": _list, "crl": _crl, "sign": _sign, "enrol": _enrol, "request": _request, "install": _install,
-    "renew": _renew, "retire": _retire,
+    "renew": _renew, "retire": _retire, "release": _release, "check": _check,
 }  # fmt: skip
 
 

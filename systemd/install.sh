@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts the agent on a stock 64-bit Raspberry Pi OS or Debian 12 (or later), or takes it off again.
 #
-#   sudo systemd/install.sh [WHEEL]        install or update; WHEEL defaults to this checkout
+#   sudo systemd/install.sh [RELEASE]      install or update, from a signed release's folder or else this checkout
 #   sudo systemd/install.sh --uninstall    remove all but /etc/besace and /var/lib/besace (besace-provision retire)
 #   systemd/install.sh --root DIR          only lay the files out under DIR: nothing is installed or started
 #
@@ -11,14 +11,14 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=
 uninstall=
-wheel=
+from=
 while [ $# -gt 0 ]; do
   case $1 in
     --uninstall) uninstall=1 ;;
     --root) root=${2:?--root wants a folder}; shift ;;
     -h | --help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
     -*) echo "unknown option $1; see --help" >&2; exit 2 ;;
-    *) wheel=$1 ;;
+    *) from=$1 ;;
   esac
   shift
 done
@@ -82,19 +82,32 @@ esac
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or later is needed" "use Debian 12 or later"
 
 # The lights' library has a wheel up to Python 3.12; later ones take Debian's, seen through --system-site-packages.
-wanted=(python3-venv bluez)
+needed=(python3-venv bluez)
 venv=()
 if [ "$(dpkg --print-architecture)" = arm64 ] && python3 -c 'import sys; sys.exit(sys.version_info < (3, 13))'; then
-  wanted+=(python3-lgpio)
+  needed+=(python3-lgpio)
   venv=(--system-site-packages)
 fi
 packages=()
-for package in "${wanted[@]}"; do
+for package in "${needed[@]}"; do
   dpkg -s "$package" >/dev/null 2>&1 || packages+=("$package")
 done
 if [ ${#packages[@]} -gt 0 ]; then
   echo "installing ${packages[*]}"
   apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${packages[@]}"
+fi
+
+wanted=("$here/..[page,lights]")
+if [ -n "$from" ]; then
+  copy=$(mktemp -d)
+  trap 'rm -rf "$copy"' EXIT
+  cp "$from"/* "$copy" # what is checked is what is installed, whatever becomes of the stick
+  if [ -e /etc/besace/identity/cards.pem ]; then
+    /opt/besace/bin/besace-provision check "$copy" || die "nothing was changed" "take the release that the authority signed"
+  else
+    echo "not checked: this bag belongs to no authority yet"
+  fi
+  wanted=(--no-index --find-links "$copy" "besace[page,lights]")
 fi
 
 echo "files"
@@ -105,15 +118,13 @@ udevadm control --reload || true
 
 echo "the agent, in /opt/besace"
 [ -x /opt/besace/bin/python ] || python3 -m venv "${venv[@]}" /opt/besace
-/opt/besace/bin/pip --disable-pip-version-check --quiet install --upgrade \
-  -c "$here/../constraints.txt" "${wheel:-$here/..}[page,lights]"
+systemctl daemon-reload
+"$here/update.sh" /opt/besace 30 -c "$here/../constraints.txt" "${wanted[@]}"
 ln -sf /opt/besace/bin/besace /opt/besace/bin/besace-provision /usr/local/bin/
 
-systemctl daemon-reload
 if [ -e /etc/besace/besace.toml ]; then
   systemctl enable --quiet besace.service besace-renew.timer
-  systemctl restart besace.service besace-renew.timer
-  echo "updated and restarted"
+  systemctl restart besace-renew.timer
 else
   echo "installed. Next, with the token file of besace-provision new:"
   echo "  sudo besace-provision enrol NAME --hub HOST --token-file FILE"
