@@ -2,7 +2,6 @@
 # 2-56 clinical thermometers), not normal values.
 """How decoders make readings: unit by kind, plausible range by kind, repeated values thinned out."""
 
-import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -28,8 +27,9 @@ PLAUSIBLE = {
 # No measurement gives anything else: firmware's signs for "none" (127, 255, 511, 0) that its protocol does not name.
 POSSIBLE = {Kind.SPO2: (1.0, 100.0), Kind.PULSE_RATE: (1.0, 350.0), Kind.HEART_RATE: (1.0, 350.0)}
 
-_ANYTHING = (-math.inf, math.inf)
+_ANYTHING = (-1e6, 1e6)
 _FACTS = {kind: (USUAL_UNIT[kind], *PLAUSIBLE[kind], *POSSIBLE.get(kind, _ANYTHING)) for kind in USUAL_UNIT}
+MOST_EXPONENT = 20  # a health device's float goes to 127, and can be zero a hundred times over
 
 
 def namer(words: Mapping[int, str]) -> Callable[[int], tuple[str, ...]]:
@@ -73,7 +73,7 @@ class Readings:
         number = value if not exponent else value / 10**-exponent if exponent < 0 else value * 10**exponent
         if not low <= number <= high:
             self._counters.implausible += 1
-            if not lowest <= number <= highest:
+            if not lowest <= number <= highest or abs(exponent) > MOST_EXPONENT:
                 return self.missing(kind, t_ns, NoValue.INSTRUMENT, site, instrument_time, group, flags)
             quality = ReadingQuality.IMPLAUSIBLE
         return Reading(

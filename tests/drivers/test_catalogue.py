@@ -1,11 +1,14 @@
 """The catalogue's rows hold what the rest of the bag relies on."""
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent.drivers.catalogue import CATALOGUE, NOT_CLINICAL, ROWS, Transport
 from agent.drivers.opening import decoder_for
 from agent.drivers.readings import PLAUSIBLE
-from agent.model import Reading
+from agent.model import Instrument, Reading, Scan
+from agent.transport.records import RecordWriter
 
 
 def test_keys_are_unique_and_plain():
@@ -29,6 +32,23 @@ def test_a_row_is_complete(row):
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
+@given(pieces=st.lists(st.binary(max_size=80), max_size=5), data=st.data())
+@settings(max_examples=30, deadline=None)
+def test_whatever_a_decoder_makes_of_anything_the_record_can_hold(row, pieces, data):
+    decoder, writer = decoder_for(row), RecordWriter()
+    writer.instrument(Instrument(row.key, row.model), 0)
+    for stream in decoder.streams:
+        writer.stream(stream, (), 0)
+    for n, piece in enumerate(pieces):
+        channel = data.draw(st.sampled_from((*row.notify, *row.read) or ("serial",)))
+        for item in decoder.feed(channel, piece, n * 10**9):
+            if not isinstance(item, Scan):
+                writer.add(item)
+    writer.cut(10**10, None)
+    assert writer.unfit == 0
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
 def test_decoders_take_anything_on_any_channel(row):
     decoder = decoder_for(row)
     for channel in ("serial", "sound", *row.notify, *row.read):
@@ -37,3 +57,8 @@ def test_decoders_take_anything_on_any_channel(row):
                 if isinstance(item, Reading):
                     assert item.instrument == row.key
         decoder.resume()
+
+
+def test_a_bag_never_needs_more_links_than_the_on_board_radio_carries():
+    """Each kind is configured once; those that only hand over a measurement come and go."""
+    assert sum(row.transport is Transport.BLE and row.period_s is not None for row in ROWS) <= 5

@@ -129,6 +129,12 @@ def test_no_temperature():
     assert (item.value, item.reason, item.flags) == (None, NoValue.INSTRUMENT, ("nan",))
 
 
+@pytest.mark.parametrize("degc", ["00 01 00 00 7f", "00 00 00 00 7f", "01 ff ff 7e 7f", "00 01 00 00 80"])
+def test_a_float_that_is_no_temperature_at_all_is_none(degc):  # 1e127, 0e127, 8e133 F, 1e-128
+    (item,) = temperature(degc)
+    assert (item.value, item.reason) == (None, NoValue.INSTRUMENT)
+
+
 @pytest.mark.parametrize(("degc", "quality"), [("00 b8 01 00 ff", "implausible"), ("00 9a 01 00 ff", "good")])
 def test_plausible_range(degc, quality):  # 44.0, 41.0
     (item,) = temperature(degc)

@@ -68,6 +68,13 @@ def test_plx_questionable():
     assert {i.quality for i in read(PulseOximeterDecoder, "2a5f", "04 6100 4800 0040")} == {ReadingQuality.QUESTIONABLE}
 
 
+def test_plx_that_sets_every_bit_still_says_what_keeps_it_out_of_a_visit():
+    items = read(PulseOximeterDecoder, "2a5e", "07 6200 4800 0000030900 0000 ffff ffffff")
+    assert {i.reason for i in items} == {NoValue.PROBE_OFF}
+    assert {len(i.flags) for i in items} == {15}
+    assert all({"from_memory", "time_unknown"} <= set(i.flags) for i in items)
+
+
 # --- heart rate ----------------------------------------------------------------------------------------------
 
 
@@ -82,6 +89,12 @@ def test_heart_rate(text, rate):
 def test_heart_rate_intervals_are_in_1024ths():
     items = read(HeartRateDecoder, "2a37", "16 48 0004 5503 00")  # 1024, 853, and half an interval
     assert [(i.what, i.detail) for i in items if isinstance(i, InstrumentEvent)] == [("rr_ms", "1000.0 833.0")]
+
+
+def test_more_intervals_than_an_event_holds_are_several_events():
+    items = read(HeartRateDecoder, "2a37", "10 48" + "ffff" * 40)
+    assert [len(i.detail.split()) for i in items[1:]] == [16, 16, 8]
+    assert max(len(i.detail) for i in items[1:]) < 128
 
 
 @pytest.mark.parametrize(("text", "reason"), [("04 48", NoValue.LEAD_OFF), ("00 00", NoValue.NO_BEATS)])

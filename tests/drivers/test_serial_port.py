@@ -6,15 +6,19 @@ import os
 import select
 import termios
 import tty
+from datetime import datetime
 
+import numpy as np
 import pytest
 from driver_rig import samples_of, until
 
+from agent.drivers.catalogue import CATALOGUE, Transport
 from agent.drivers.healthypi import HealthyPi4Decoder
-from agent.drivers.opening import open_driver
+from agent.drivers.opening import decoder_for, open_driver
 from agent.drivers.serial_port import SerialDriver
+from agent.drivers.simulated import frames
 from agent.errors import InstrumentError, InstrumentReason
-from agent.model import Gap, Instrument, InstrumentEvent, InstrumentState, SampleBlock, Scan
+from agent.model import Gap, Instrument, InstrumentEvent, InstrumentState, Kind, Reading, SampleBlock, Scan
 
 FRAME = bytes.fromhex("0afa140002f4010cfe400d0300e0930400520d0f6248507800000b")
 ECG = "healthypi-4.ecg"
@@ -175,6 +179,44 @@ def test_a_badge_is_read(cable):
         return [i.text for i in items if isinstance(i, Scan)]
 
     assert asyncio.run(scenario()) == ["BSC1:ABC"]
+
+
+WAVE = np.arange(25, dtype=np.int32)
+SENT = {
+    "nonin-xpod": frames.nonin(WAVE, spo2=97, rate=72, wide=True),
+    "nonin-df2": frames.nonin(WAVE, spo2=97, rate=72, wide=False),
+    "nonin-spot": frames.nonin_spot(datetime(2026, 3, 9, 14, 20, 5), spo2=97, rate=72),  # noqa: DTZ001
+    "contec-cms50-5byte": frames.bci(WAVE, spo2=97, rate=72),
+    "contec-cms50-9byte": frames.contec(WAVE, spo2=97, rate=72),
+    "masimo-ascii1": frames.masimo(spo2="097", rate="072", perfusion="03.60"),
+    "healthypi-5": frames.healthypi5_openview(*[WAVE] * 4, temperature_cc=3650, numbers=bytes((15, 97, 72))),
+}
+
+
+@pytest.mark.parametrize("key", SENT)
+def test_every_serial_instrument_speaks_once_it_is_told_to(key, cable):
+    row = CATALOGUE[key]
+
+    async def scenario():
+        items = []
+        task = asyncio.create_task(open_driver(key, cable.path).run(items.append))
+        await until(lambda: InstrumentState.READY in states(items))
+        if row.start:
+            assert await asyncio.to_thread(os.read, cable.master, 100) == row.start
+        cable.write(SENT[key])
+        await until(lambda: any(isinstance(i, Reading) and i.kind is Kind.SPO2 for i in items))
+        task.cancel()
+        return items
+
+    items = asyncio.run(scenario())
+    assert {i.kind: i.number for i in items if isinstance(i, Reading)}[Kind.SPO2] == 97
+    for stream in decoder_for(row).streams:
+        assert count(items, stream.name) in {0, 13, 25}  # of every second one a respiration sample is new
+
+
+def test_every_serial_row_is_heard_here():
+    heard = {*SENT, "healthypi-4", "badge-scanner"}
+    assert heard == {row.key for row in CATALOGUE.values() if row.transport is Transport.SERIAL}
 
 
 def test_an_instrument_that_must_be_asked_is_asked_again_and_again(cable):

@@ -11,6 +11,7 @@ from agent.model import InstrumentEvent, Kind, NoValue, Stream
 MEASUREMENT = "2a37"
 WIDE, CONTACT, CONTACT_KNOWN, ENERGY, RR = 0x01, 0x02, 0x04, 0x08, 0x10
 VALUE = Layout("BB", (WIDE, "B"), (ENERGY, "H"))  # a wide rate has a second byte
+MOST_INTERVALS = 16  # in an event
 
 
 class HeartRateDecoder:
@@ -47,9 +48,11 @@ class HeartRateDecoder:
             items: list[Item] = [self._readings.missing(Kind.HEART_RATE, t_ns, reason)]
         else:
             items = [self._readings.value(Kind.HEART_RATE, t_ns, rate)]
-        if flags & RR and (intervals := intervals_ms(VALUE.rest(data))):
-            detail = " ".join(f"{interval:.1f}" for interval in intervals)
-            items.append(InstrumentEvent(self._instrument, t_ns, what="rr_ms", detail=detail))
+        if flags & RR:
+            intervals = intervals_ms(VALUE.rest(data))
+            for at in range(0, len(intervals), MOST_INTERVALS):
+                detail = " ".join(f"{interval:.1f}" for interval in intervals[at : at + MOST_INTERVALS])
+                items.append(InstrumentEvent(self._instrument, t_ns, what="rr_ms", detail=detail))
         return items
 
 

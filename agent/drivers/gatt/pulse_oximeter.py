@@ -66,6 +66,7 @@ DOUBTFUL = {
 }
 
 
+MOST_WORDS = 15  # of 28, beside one that a special number adds; who sets more bits than these sets them all
 KINDS = (Kind.SPO2, Kind.PULSE_RATE, Kind.PERFUSION_INDEX)
 
 
@@ -119,17 +120,17 @@ class PulseOximeterDecoder:
         undated: tuple[str, ...] = (),
     ) -> list[Item]:
         self.counters.frames += 1
-        words = STATUS_WORDS(status or 0) + SENSOR_WORDS(sensor or 0) + undated
+        words = undated + STATUS_WORDS(status or 0) + SENSOR_WORDS(sensor or 0)
         quality = ReadingQuality.GOOD if DOUBTFUL.isdisjoint(words) else ReadingQuality.QUESTIONABLE
         off = not PROBE_OFF.isdisjoint(words)
         reason = NoValue.PROBE_OFF if off else NoValue.INSTRUMENT
         none = off or not BAD.isdisjoint(words)
-        make, group = self._readings, self._group
+        make, group, said = self._readings, self._group, words[:MOST_WORDS]
         return [
-            make.missing(kind, t_ns, reason, "doigt", time, group, words)
+            make.missing(kind, t_ns, reason, "doigt", time, group, said)
             if none
             else make.decimal(
-                kind, t_ns, sfloat(raw), quality=quality, site="doigt", instrument_time=time, group=group, flags=words
+                kind, t_ns, sfloat(raw), quality=quality, site="doigt", instrument_time=time, group=group, flags=said
             )
             for kind, raw in zip(KINDS, numbers, strict=True)
             if raw is not None
