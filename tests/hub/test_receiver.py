@@ -1,16 +1,19 @@
 """The receiver: commit, then receipt; everything that cannot be believed is counted and changes nothing."""
 
 import dataclasses
+import sqlite3
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.transport import seal, sequence, wire
+from agent.transport.delivery import Delivery
 from agent.transport.epoch import Epoch
 from agent.transport.messages import (
     Batch,
     EpochReason,
+    EpochReceipt,
     GaveWayBody,
     Order,
     Preview,
@@ -153,6 +156,50 @@ class TestTheRule:
         again.take(LIVE, epoch.row(batch(2)).payload)
         commit(again, store)
         assert told(again, epoch) == {epoch.id: (2, ())}
+
+
+class TestARestoredDatabase:
+    """The hub's disk is lost, and its database comes back as it was some time ago."""
+
+    def test_what_bags_still_hold_comes_again_and_what_they_deleted_is_never_claimed(self, hub, store, tmp_path):
+        epoch, bag = Bags().epoch(), Delivery()
+        rows = [epoch.header, *(epoch.row(batch(t)) for t in range(1, 7))]
+
+        def hears(hub):
+            for whose, (upto, ranges) in told(hub, epoch).items():
+                bag.receipted(EpochReceipt(whose, upto, ranges))
+
+        def sends(hub, *numbers):
+            for n in numbers:
+                bag.committed(epoch.id, n)
+                bag.sent(epoch.id, n, n, 0.0)
+                hub.take(LIVE, rows[n].payload)
+
+        sends(hub, 0, 1, 2)
+        commit(hub, store)
+        backup = sqlite3.connect(tmp_path / "backup.sqlite")
+        store._db.backup(backup)
+        backup.close()
+        sends(hub, 3, 4)
+        commit(hub, store)
+        hears(hub)
+        bag.gone(epoch.id, 1, 4)  # receipted: the bag has deleted them
+        sends(hub, 5)  # on its way when the disk was lost
+
+        restored = Store(tmp_path / "backup.sqlite")
+        again = Receiver(keyring(), now_us=lambda: 9)
+        again.restore(restored)
+        again.take(STATE, state(epoch))
+        bag.connected()
+        ((_, payload),) = again.receipts()
+        _, plaintext = epoch.down.open(payload)  # under a session of its own: no nonce is used twice
+        assert wire.decode(plaintext).epochs == (EpochReceipt(epoch.id, 2, ()),)
+        assert bag.backlog() == (epoch.id, 0, 0)
+        sends(again, 5, 6)
+        commit(again, restored)
+        assert told(again, epoch) == {epoch.id: (2, ((5, 6),))}  # nothing is said of 3 and 4, which nobody has
+        assert restored.holes(BAG, epoch.id) == []
+        restored.close()
 
 
 class TestEpochsOfABag:
