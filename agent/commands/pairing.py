@@ -66,13 +66,12 @@ def _number(text: str) -> int | None:
 
 
 async def pair_with(wanted: Target, radio: "Radio", passkey: Passkey, talk: Say) -> str:
-    """Bond with the instrument, looking for it when its address is not given; the address."""
+    """Bond with the instrument, looking for it when its address is not given; the address to configure."""
     from agent.drivers.pairing import pair  # noqa: PLC0415 - D-Bus only where one pairs
 
     address = wanted.where or await _discovered(wanted.key, radio, talk)
     talk(f"pairing with {address}")
-    await pair(radio, address, passkey)
-    return address
+    return await pair(radio, address, passkey)
 
 
 async def _discovered(key: str, radio: "Radio", talk: Say) -> str:

@@ -20,6 +20,7 @@ Passkey = Callable[[], Awaitable[int]]
 
 AGENT_PATH = "/org/besace/agent"
 CAPABILITY = "KeyboardDisplay"
+PROPERTIES = "org.freedesktop.DBus.Properties"
 PAIR_S = 60.0
 CALL_S = 10.0
 REFUSALS = ("AuthenticationFailed", "AuthenticationRejected", "AuthenticationCanceled", "AuthenticationTimeout")
@@ -72,10 +73,11 @@ class PairingAgent(ServiceInterface):
         self._only_ours(device)
 
 
-async def pair(radio: Radio, address: str, passkey: Passkey, *, adapter: str = "hci0") -> None:
+async def pair(radio: Radio, address: str, passkey: Passkey, *, adapter: str = "hci0") -> str:
     """Bond with the instrument at `address`, once it advertises; pairing again is harmless.
 
-    Raises InstrumentError: NOT_PAIRED when the instrument refuses, STACK_DOWN without bluetoothd.
+    Returns its identity: the address bluetoothd calls it by from now on, though the one it advertises may change every
+    quarter of an hour. Raises InstrumentError: NOT_PAIRED when the instrument refuses, STACK_DOWN without bluetoothd.
     """
     await radio.find(address)  # bluetoothd knows only what it has just seen
     device = device_path(address, adapter)
@@ -87,7 +89,9 @@ async def pair(radio: Radio, address: str, passkey: Passkey, *, adapter: str = "
             async with radio.alone():
                 await _call(bus, device, "org.bluez.Device1", "Pair", seconds=PAIR_S, harmless="AlreadyExists")
             trust = ["org.bluez.Device1", "Trusted", Variant("b", value=True)]
-            await _call(bus, device, "org.freedesktop.DBus.Properties", "Set", "ssv", trust)
+            await _call(bus, device, PROPERTIES, "Set", "ssv", trust)
+            (identity,) = await _call(bus, device, PROPERTIES, "Get", "ss", ["org.bluez.Device1", "Address"])
+            return str(identity.value).upper()
         finally:
             await _call(bus, "/org/bluez", "org.bluez.AgentManager1", "UnregisterAgent", "o", [AGENT_PATH])
     finally:
@@ -128,17 +132,18 @@ async def _call(
     *,
     seconds: float = CALL_S,
     harmless: str = "",
-) -> None:
+) -> list[Any]:
+    """What it answers; nothing when it fails in the way that is `harmless`."""
     message = Message(
         destination="org.bluez", path=path, interface=interface, member=member, signature=signature, body=body or []
     )
     async with bounded(member, seconds):
         reply = await bus.call(message)
-    if reply is None or reply.message_type is not MessageType.ERROR:
-        return
+    if reply.message_type is not MessageType.ERROR:
+        return list(reply.body)
     name = (reply.error_name or "").removeprefix("org.bluez.Error.")
     if name == harmless:
-        return
+        return []
     refused = name in REFUSALS
     down = "ServiceUnknown" in name or "UnknownObject" in name
     reason = (

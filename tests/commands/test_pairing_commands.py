@@ -43,6 +43,7 @@ def paired(monkeypatch):
 
     async def pair(_radio, address, passkey):
         addresses.append((address, await passkey()))
+        return address
 
     monkeypatch.setattr(pairing, "pair", pair)
     return addresses
