@@ -19,7 +19,7 @@ Sink = Callable[[Item], None]
 NowNs = Callable[[], int]
 WallClock = Callable[[], datetime | None]
 
-SILENCE_S = 2.0
+SILENCE_S = 1.8  # and 0.2 s to notice it and let go of the link: two periods and 2 s in all
 READ_EVERY_S = 0.132  # seven of them, and then a commit, are just under a second
 AFTER_READ_S = 0.02  # by then what was read is decoded
 EARLY_S = 0.01  # a moment that is missed by less counts as met: timers are not exact

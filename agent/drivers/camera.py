@@ -224,11 +224,12 @@ class CameraDriver:
         limit_s = silence_limit_s(PERIOD_S)
         try:
             while not unwanted.done():
-                await asyncio.wait((unwanted, ended), timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+                left_s = heard_s + limit_s - loop.time()
+                if left_s <= 0:
+                    raise InstrumentError(InstrumentReason.SILENT, f"no frame for {limit_s:.1f} s")
+                await asyncio.wait((unwanted, ended), timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
                 if ended.done():
                     ended.result()
-                if not unwanted.done() and loop.time() - heard_s > limit_s:
-                    raise InstrumentError(InstrumentReason.SILENT, f"no frame for {limit_s:.1f} s")
         finally:
             stop.set()
             unwanted.cancel()

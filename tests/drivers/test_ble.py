@@ -106,7 +106,7 @@ def test_a_silent_instrument_is_noticed_though_the_link_stands():
 
     reason, seconds, said = scenario(body)
     assert reason is InstrumentReason.SILENT
-    assert seconds > 1.9
+    assert seconds > 1.7
     assert said[-1] is InstrumentState.SILENT
 
 

@@ -121,7 +121,7 @@ def test_damaged_frames_are_counted_and_never_shown():
 
 @pytest.mark.parametrize("wrong", ["ended", "busy", "silent"])
 def test_a_camera_that_goes_fails_or_falls_silent_is_said(wrong, monkeypatch):
-    monkeypatch.setattr("agent.drivers.camera.PERIOD_S", -0.9)  # a limit of 0.2 s
+    monkeypatch.setattr("agent.drivers.camera.PERIOD_S", -0.8)  # a limit of 0.2 s
     waiting = threading.Event()
 
     class Busy(Recorded):
