@@ -19,6 +19,7 @@ OUTSIDE_NS = 300 * S  # without a visit, what is older than this is not even sho
 OLD = "old_reading"
 CLOCK, CLOCK_SET = "clock", "clock_set"
 FROM_MEMORY, TIME_UNKNOWN = "from_memory", "time_unknown"
+MEAL = "meal_"  # of the measurement whose group is the event's detail, and just as old
 
 
 class Why(Enum):
@@ -71,7 +72,7 @@ class Dating:
     own_word: frozenset[str] = frozenset({"nonin-spot"})
     refused: int = 0
     _clocks: dict[str, _Clock] = field(default_factory=dict)
-    _last: tuple[str, int, datetime | None] = ("", 0, None)
+    _last_refused: dict[str, tuple[int, datetime | None]] = field(default_factory=dict)
 
     def take(self, items: Iterable[Reading | InstrumentEvent], since_ns: int) -> list[Reading | InstrumentEvent]:
         """What may be shown and, in a visit that opened at `since_ns`, stored."""
@@ -80,14 +81,16 @@ class Dating:
     def _one(self, item: Reading | InstrumentEvent, since_ns: int) -> Reading | InstrumentEvent | None:
         if isinstance(item, InstrumentEvent):
             self._heard(item)
-            return item
+            group, _ = self._last_refused.get(item.instrument, (None, None))
+            return None if item.what.startswith(MEAL) and item.detail == str(group) else item
         why = self.judge(item, since_ns)
         if why is None:
+            self._last_refused.pop(item.instrument, None)
             return item
-        which = (item.instrument, item.group, item.instrument_time)
-        if which == self._last:  # another value of the same measurement
+        which = item.group, item.instrument_time
+        if which == self._last_refused.get(item.instrument):  # another value of the same measurement
             return None
-        self._last = which
+        self._last_refused[item.instrument] = which
         self.refused += 1
         return InstrumentEvent(item.instrument, item.t_ns, what=OLD, detail=why.value)
 

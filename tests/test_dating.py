@@ -107,6 +107,17 @@ def test_what_is_refused_is_said_once_for_the_measurement_and_without_its_value(
     assert dating.refused == 2
 
 
+def test_what_is_said_of_a_refused_measurement_is_not_said_and_of_the_next_one_is():
+    dating, meter = Dating(), "glucose-meter"
+    dating.take([said(CONNECTED_S, "clock", "2026-11-21T09:30:00", meter)], VISIT_S * S)
+    old = reading(CONNECTED_S, "2026-11-21T08:00:00", instrument=meter, group=7)
+    new = reading(CONNECTED_S, "2026-11-21T09:29:50", instrument=meter, group=8)
+    meal_7, meal_8 = (said(CONNECTED_S, "meal_fasting", number, meter) for number in "78")
+    other = reading(CONNECTED_S)  # of another instrument, live, in between
+    kept = dating.take([old, other, meal_7, new, meal_8], VISIT_S * S)
+    assert [k.what if isinstance(k, InstrumentEvent) else k.group for k in kept] == [OLD, 1, 8, "meal_fasting"]
+
+
 def test_a_second_between_visits_belongs_to_the_first():
     """The next patient's visit opens while the cuff still holds the last patient's value."""
     own = "2019-01-01T13:59:50"

@@ -348,7 +348,7 @@ ROWS = (
         essential=False,
         kinds=(Kind.GLUCOSE,),
         tip="tip_strip_blood",
-        notify=("2a18", "2a52"),
+        notify=("2a18", "2a34", "2a52"),
         episodic=True,
         clock="2a2b",
     ),

@@ -161,12 +161,14 @@ class Meter:
         self.records = dict(records)
         self.asked = []
         self.dies_after = None
-        self.value = notifying("2A18")
+        self.value, self.context = notifying("2A18"), notifying("2A34")
         self.access = written("2A52", self._ask)
         self.clock = readable_and_writable("2A2B", clock_value("2a2b", NOON))
 
     async def start(self, rig):
-        self.peripheral = await there(rig, "glucose-meter", self.value, self.access, self.clock, name="meter+1")
+        self.peripheral = await there(
+            rig, "glucose-meter", self.value, self.context, self.access, self.clock, name="meter+1"
+        )
 
     def _ask(self, command):
         self.asked.append(command.hex())
@@ -185,6 +187,7 @@ class Meter:
                 await self.peripheral.unplug()
                 return
             await self.peripheral.notify(self.value, gatt_values.glucose(number, self.records[number], NOON))
+            await self.peripheral.notify(self.context, gatt_values.glucose_context(number, 3))
         await self.peripheral.indicate(self.access, gatt_values.access_answer(1, 1 if found else 6))
 
 
@@ -203,10 +206,12 @@ def test_a_battery_that_falls_out_amid_a_transfer_costs_no_record_and_doubles_no
         await until(lambda: len(numbers(items)) >= 4)
         await asyncio.sleep(0.1)
         assert not task.done()
-        return [number for _, number in numbers(items)], meter.asked
+        meals = [i.detail for i in items if isinstance(i, InstrumentEvent) and i.what == "meal_fasting"]
+        return [number for _, number in numbers(items)], meals, meter.asked
 
-    values, asked = scenario(body)
+    values, meals, asked = scenario(body)
     assert values == [103, 104, 105, 106]
+    assert meals == ["3", "4", "5", "6"]
     assert asked == ["0106", "0103010400", "0103010500"]
 
 

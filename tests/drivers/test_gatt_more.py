@@ -186,6 +186,26 @@ def test_a_meter_without_newer_records_is_asked_for_its_newest_since_its_memory_
 
 
 @pytest.mark.parametrize(
+    ("context", "said"),
+    [
+        ("02 0500 03", [("meal_fasting", "5")]),
+        ("83 0500 00 01 50b0 01", [("meal_before", "5")]),  # extended flags, breakfast of 80 g, preprandial
+        ("02 0500 09", []),  # no such meal
+        ("02 0600 03", []),  # of a record that was not given
+        ("04 0500 11", []),  # health only
+        ("03 0500 01", []),  # cut off
+    ],
+)
+def test_the_meal_is_said_of_the_record_just_given(context, said):
+    d = GlucoseDecoder("x")
+    record = bytes.fromhex("02 0500 ea0703090e1405 7eb0 11")
+    d.feed("2a18", record, 0)
+    assert [(i.what, i.detail) for i in d.feed("2a34", bytes.fromhex(context), 0)] == said
+    d.feed("2a18", record, 0)  # once more
+    assert d.feed("2a34", bytes.fromhex(context), 0) == []
+
+
+@pytest.mark.parametrize(
     ("answer", "said"),
     [("06 00 01 01", []), ("06 00 01 06", []), ("06 00 01 02", ["refused"]), ("05 00 0300", [])],
 )
@@ -227,7 +247,7 @@ def test_every_truncation_is_damage(decoder, channel, full):
     assert decoder("x").feed(channel, data, 0)
 
 
-@given(st.sampled_from(["2a5e", "2a5f", "2a37", "2a9d", "2a18", "2a52"]), st.binary(max_size=30))
+@given(st.sampled_from(["2a5e", "2a5f", "2a37", "2a9d", "2a18", "2a34", "2a52"]), st.binary(max_size=30))
 @settings(max_examples=200, deadline=None)
 def test_random_values_never_raise(channel, data):
     for decoder in (PulseOximeterDecoder, HeartRateDecoder, WeightScaleDecoder, GlucoseDecoder):

@@ -1,5 +1,5 @@
 # Ref: Bluetooth SIG, Glucose Service 1.0.1, 3.1-3.4 (Record Access Control Point); GATT Specification Supplement v9,
-# Glucose Measurement (0x2A18). 1 mol glucose = 180.156 g.
+# Glucose Measurement (0x2A18), Glucose Measurement Context (0x2A34). 1 mol glucose = 180.156 g.
 """Glucose meters: stored measurements, asked for by record number.
 
 A meter is lent from patient to patient: on a first meeting only its newest record is asked for, afterwards only what
@@ -16,10 +16,13 @@ from agent.drivers.readings import Readings, namer
 from agent.model import InstrumentEvent, Kind, ReadingQuality, Stream
 
 MEASUREMENT = "2a18"
+CONTEXT = "2a34"
 ACCESS = "2a52"
 
 OFFSET, CONCENTRATION, MOLAR, STATUS = 0x01, 0x02, 0x04, 0x08
 VALUE = Layout("BH" + MOMENT, (OFFSET, "h"), (CONCENTRATION, "HB"), (STATUS, "H"))
+CONTEXT_VALUE = Layout("BH", (0x80, "B"), (0x01, "BH"), (0x02, "B"))  # extended flags, carbohydrate, meal; more follows
+MEALS = ("", "meal_before", "meal_after", "meal_fasting", "meal_casual", "meal_bedtime")
 CONTROL_SOLUTION = 10
 SITES = {1: "doigt", 2: "autre site", 3: "lobe de l'oreille"}
 STATUS_WORDS = namer(
@@ -56,13 +59,17 @@ ASK_NEWEST = bytes((REPORT, NEWEST))
 
 
 class GlucoseDecoder:
-    """Decodes 2A18 and the answers of 2A52; `commands` asks for what has not been seen."""
+    """Decodes 2A18, the answers of 2A52, and of 2A34 the meal; `commands` asks for what has not been seen.
+
+    The meal is an event of its own (`meal_fasting`…), its detail the number of the record just given.
+    """
 
     def __init__(self, instrument: str) -> None:
         self.counters = DecoderCounters()
         self._instrument = instrument
         self._readings = Readings(instrument, self.counters)
         self._newest: tuple[int, datetime | None] | None = None  # its number and time
+        self._given: int | None = None
         self._ask: bytes | None = ASK_NEWEST
         self._asked = b""
 
@@ -90,6 +97,8 @@ class GlucoseDecoder:
         try:
             if channel == MEASUREMENT:
                 return self._measurement(data, t_ns)
+            if channel == CONTEXT:
+                return self._context(data, t_ns)
             if channel == ACCESS:
                 return self._answer(data, t_ns)
         except TruncatedError:
@@ -105,16 +114,24 @@ class GlucoseDecoder:
             return []
         return [InstrumentEvent(self._instrument, t_ns, what="refused", detail=data.hex())]
 
+    def _context(self, data: bytes, t_ns: int) -> list[Item]:
+        _, sequence, *_, meal = CONTEXT_VALUE.read(data)
+        if sequence != self._given or not 0 < (meal or 0) < len(MEALS):
+            return []
+        return [InstrumentEvent(self._instrument, t_ns, what=MEALS[meal], detail=str(sequence))]
+
     def _measurement(self, data: bytes, t_ns: int) -> list[Item]:
         flags, sequence, *parts, offset_min, concentration, sample, status = VALUE.read(data)
         self.counters.frames += 1
         base, undated = moment(*parts)
+        self._given = None
         if (sequence, base) == self._newest:
             return []  # asked for once more
         self._newest = sequence, base
         sample = sample or 0
         if sample & 0x0F == CONTROL_SOLUTION:
             return [InstrumentEvent(self._instrument, t_ns, what="control_solution", detail=str(sequence))]
+        self._given = sequence
         words = STATUS_WORDS(status or 0) + undated
         quality = ReadingQuality.GOOD if DOUBTFUL.isdisjoint(words) else ReadingQuality.QUESTIONABLE
         number = Special.NAN if concentration is None else sfloat(concentration)

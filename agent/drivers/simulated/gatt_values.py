@@ -63,6 +63,11 @@ def glucose(sequence: int, mg_per_dl: int, when: datetime, *, offset_min: int = 
     return head + sfloat(mg_per_dl, -5) + bytes((sample, 0, 0))
 
 
+def glucose_context(sequence: int, meal: int) -> bytes:
+    """A Glucose Measurement Context with carbohydrates, meal and health."""
+    return b"\x07" + sequence.to_bytes(2, "little") + b"\x01" + sfloat(80, -3) + bytes((meal, 0x51))
+
+
 def access_answer(asked: int, code: int) -> bytes:
     """The Record Access Control Point's response to the operation `asked`."""
     return bytes((0x06, 0x00, asked, code))
