@@ -22,7 +22,7 @@ from agent.outbox import Lock
 from agent.transport.hubkeys import load_private
 from agent.transport.identity import Identity, client_context
 from agent.transport.link import Broker, connect
-from hub.custody import CustodyView, entries_of
+from hub.custody import CustodyView
 from hub.keys import Keyring
 from hub.receiver import Heard, Pending, Receiver
 from hub.rooms import Rooms
@@ -111,7 +111,7 @@ async def run(settings: HubSettings, *, page_ready: Callable[[str], object] | No
     tls = client_context(settings.ca, settings.certificate, settings.key, settings.server_name)
 
     def commit(pending: Pending) -> None:
-        entries = [(heard.device, entry, _now_s()) for heard in pending.heard for entry in entries_of(heard.batch)]
+        entries = [(heard.device, entry, _now_s()) for heard in pending.heard for entry in heard.entries]
         batches = [(heard.device, heard.header.boot_id, heard.batch) for heard in pending.heard]
         store.commit(pending.headers, pending.rows, pending.visits, pending.holes, entries, batches)
         store.ended(_now_ns() // 1000)
@@ -121,7 +121,7 @@ async def run(settings: HubSettings, *, page_ready: Callable[[str], object] | No
     def hear(heard: Heard) -> None:
         rooms.hear(heard)
         custody.epoch(heard.device, heard.header, _now_s())
-        for entry in entries_of(heard.batch):
+        for entry in heard.entries:
             custody.hear(heard.device, entry, _now_s())
 
     service = Service(

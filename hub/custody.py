@@ -32,9 +32,9 @@ TWO_BAGS = "two bags with one identity, or a card put back"
 TWO_LEDGERS = "two ledgers"
 
 
-def entries_of(batch: Batch) -> list[bytes]:
+def entries_of(batch: Batch) -> tuple[bytes, ...]:
     """The custody entries in a batch."""
-    return [record.body.entry for record in batch.records if isinstance(record.body, CustodyBody)]
+    return tuple(record.body.entry for record in batch.records if isinstance(record.body, CustodyBody))
 
 
 def keep(db: sqlite3.Connection, device: str, entry: bytes, arrived_s: int) -> None:

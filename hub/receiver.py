@@ -23,7 +23,6 @@ from agent.transport.messages import (
     EpochReceipt,
     EventBody,
     GapBody,
-    GaveWayBody,
     InstrumentBirth,
     Order,
     Preview,
@@ -38,7 +37,9 @@ from agent.transport.messages import (
     Waveform,
 )
 from agent.transport.ranges import SeqSet
+from hub.custody import entries_of
 from hub.keys import Keyring, OpenEpoch
+from hub.missing import Missing
 from hub.store import Arrived, Holes, Store, VisitChange
 
 log = logging.getLogger(__name__)
@@ -58,13 +59,17 @@ _LASTING = (StreamBirth, InstrumentBirth, VisitBody)
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A batch that is on the hub's disk, for whoever shows it; `live`: it came as soon as it was made."""
+    """A batch that is on the hub's disk, for whoever shows it.
+
+    `live`: it came as soon as it was made; `entries`: of the custody log.
+    """
 
     device: str
     epoch: bytes
     header: EpochHeader
     batch: Batch
     live: bool = True
+    entries: tuple[bytes, ...] = ()
 
 
 @dataclass(slots=True)
@@ -102,8 +107,7 @@ class Receiver:
         self.refused: Counter[str] = Counter()
         self.online: dict[str, bool] = {}
         self._presence: dict[tuple[str, bytes], tuple[int, bool, int]] = {}
-        self._ends: dict[tuple[str, bytes], int] = {}
-        self._gone: dict[tuple[str, bytes], SeqSet] = {}
+        self._missing = Missing()
         self._previewed: dict[tuple[str, bytes], int] = {}
         self.preview: Callable[[str, Preview], None] = lambda _device, _preview: None
         self._pending = Pending()
@@ -114,8 +118,8 @@ class Receiver:
 
     def restore(self, store: Store) -> None:
         """Admit again every epoch on disk, and know again what will never come."""
-        for device, epoch, first, last in store.all_holes():
-            self._gone.setdefault((device, epoch), SeqSet()).add(first, last)
+        for hole in store.all_holes():
+            self._missing.never(*hole)
         for device, header in store.headers():
             try:
                 admitted = self._keyring.admit(device, header).opened.header
@@ -123,7 +127,7 @@ class Receiver:
                 self._refuse("stored header", device, error)
                 continue
             self.have.setdefault(device, {})[admitted.epoch] = store.have(device, admitted.epoch)
-            self._ended(admitted)
+            self._missing.ended(admitted)
 
     def open_visits(self, store: Store) -> list[Heard]:
         """What a page needs of the visits that were open when this hub began: births and steps, no samples."""
@@ -222,10 +226,10 @@ class Receiver:
                 raise WireError("no batch")  # noqa: TRY301 - the same end as a batch that does not decode
             t_us, visit = batch.t_us, batch.visit
             self._pending.visits += _visits(device, batch, demo=epoch.opened.header.demo)
-            self._give_up(device, batch)
+            self._pending.given_up |= self._missing.gave_way(device, batch)
             if not all(isinstance(record.body, _FLOWING) for record in batch.records):
                 self._pending.prompt.add(device)
-            self._pending.heard.append(Heard(device, head.epoch, epoch.opened.header, batch, live))
+            self._pending.heard.append(Heard(device, head.epoch, epoch.opened.header, batch, live, entries_of(batch)))
         except WireError as error:
             # Authentic but not understood: kept for a newer hub and receipted, or the bag would send it for ever.
             self._refuse("row not understood", device, error)
@@ -273,22 +277,8 @@ class Receiver:
         if not self._news(device, header.epoch, 0, len(payload)):
             return
         self._pending.headers.append(Arrived(device, header.epoch, 0, header.t_us, None, payload, self._now_us()))
-        self._ended(header)
+        self._missing.ended(header)
         self.tell_all(device)  # what was said under the epoch before it may not have been heard
-
-    def _ended(self, header: EpochHeader) -> None:
-        """The epoch before this one is over, and its last row on the bag's disk is known; the least claim stands."""
-        if header.previous is not None:
-            whose = header.device, header.previous.epoch
-            self._ends[whose] = min(header.previous.committed, self._ends.get(whose, header.previous.committed))
-
-    def _give_up(self, device: str, batch: Batch) -> None:
-        """Take the bag's word that rows gave way on its disk."""
-        for record in batch.records:
-            if isinstance(record.body, GaveWayBody) and record.body.first <= record.body.last:
-                whose = device, record.body.epoch
-                self._gone.setdefault(whose, SeqSet()).add(record.body.first, record.body.last)
-                self._pending.given_up.add(whose)
 
     def _comes_or_has(self, device: str, epoch: bytes, seq: int) -> bool:
         """Whether a row is on disk or on its way there."""
@@ -321,16 +311,11 @@ class Receiver:
             header = self._keyring.find(arrived.device, arrived.epoch)
             if header is not None and header.opened.header.previous is not None:
                 touched.add((arrived.device, header.opened.header.previous.epoch))
-        for device, epoch in sorted(touched & (self._ends.keys() | self._gone.keys())):
+        for device, epoch in self._missing.known(touched):
             then = SeqSet(self.have.get(device, {}).get(epoch, ()))
             for _, _, seq in (key for key in pending.keys if key[:2] == (device, epoch)):
                 then.add(seq)
-            end = self._ends.get((device, epoch), then.highest)
-            missing = SeqSet(then.missing(end + 1, then.highest))
-            for first, last in self._gone.get((device, epoch), ()):
-                for gap in then.missing(first, last):
-                    missing.add(*gap)
-            pending.holes.append(Holes(device, epoch, tuple(missing)))
+            pending.holes.append(Holes(device, epoch, self._missing.of((device, epoch), then)))
         return pending
 
     def committed(self, pending: Pending) -> None:

@@ -163,7 +163,7 @@ def test_entries_are_kept_in_the_hubs_own_commit():
     db.executescript(SCHEMA)
     batch = Batch(1, None, tuple(Record(0, n, 0, CustodyBody(entry)) for n, entry in enumerate(ENTRIES)))
     batch = Batch(1, None, (*batch.records, Record(0, 9, 0, VisitBody(VisitStep.OPEN, "1234"))))
-    assert entries_of(batch) == ENTRIES
+    assert entries_of(batch) == tuple(ENTRIES)
     other = write([Act(What.CHECK_OUT, 5, T0 + 61, b"nurse2", "M. K.")], head=ledger.read(ENTRIES[3]).head)
     for entry in (*ENTRIES, *ENTRIES, *other, b"junk"):
         keep(db, "sac-04", entry, T0)
