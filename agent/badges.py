@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from agent.errors import BesaceError, WireError
 from agent.transport import cbor
-from agent.transport.shapes import UINT, Bytes, Choice, Int, ListOf, Row, Shape, Text
+from agent.transport.composed import Row
+from agent.transport.shapes import UINT, Bytes, Choice, Int, ListOf, Shape, Text
 
 PREFIX = "BSC1:"
 ID_BYTES = 6

@@ -22,8 +22,9 @@ from agent.custody import What
 from agent.errors import BesaceError, WireError
 from agent.holding import Act
 from agent.transport import cbor
+from agent.transport.composed import Row
 from agent.transport.identity import common_name, verify
-from agent.transport.shapes import SINT, UINT, Bytes, ByValue, ListOf, Maybe, Row, Text
+from agent.transport.shapes import SINT, UINT, Bytes, ByValue, ListOf, Maybe, Text
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS ledger (number INTEGER PRIMARY KEY, entry BLOB NOT NULL) STRICT;"
 LONGEST_ENTRY = 4096

@@ -86,8 +86,9 @@ PURE = [
     "agent/transport/wire.py",
     "agent/transport/waveform.py", "agent/transport/seal.py", "agent/transport/topics.py",
     "agent/transport/delivery.py", "agent/transport/bits.py", "agent/transport/lpc.py", "agent/transport/entropy.py",
-    "agent/transport/cbor.py", "agent/transport/shapes.py", "agent/transport/messages.py", "agent/transport/ranges.py",
-    "agent/transport/records.py", "agent/transport/sequence.py",
+    "agent/transport/cbor.py", "agent/transport/shapes.py", "agent/transport/composed.py",
+    "agent/transport/sequence.py", "agent/transport/messages.py", "agent/transport/ranges.py",
+    "agent/transport/records.py",
 ]  # fmt: skip
 
 

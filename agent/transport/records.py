@@ -308,7 +308,7 @@ def _own_time(text: str | None) -> datetime | None:
     try:
         return None if text is None else datetime.fromisoformat(text).replace(tzinfo=None)
     except ValueError as error:
-        raise WireError(f"{text!r} is no time") from error
+        raise WireError("an instrument's time that is none") from error
 
 
 def _sampled(stream: Stream, seq: int, body: Waveform | GapBody | AnalysisBody, t_ns: int) -> Read:

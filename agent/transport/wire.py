@@ -20,6 +20,7 @@ from agent.model import (
     Unit,
 )
 from agent.transport import cbor
+from agent.transport.composed import Bare, ByType, OneOf, Row, Short, Steps, Table, Tagged, Terse
 from agent.transport.messages import (
     AnalysisBody,
     AnchorBody,
@@ -64,25 +65,16 @@ from agent.transport.shapes import (
     SINT32,
     UINT,
     UINT32,
-    Bare,
     Bool,
     Bytes,
-    ByType,
     ByValue,
     Choice,
     Int,
     ListOf,
     Maybe,
-    OneOf,
     OrWhy,
     Percents,
     Range,
-    Row,
-    Short,
-    Steps,
-    Table,
-    Tagged,
-    Terse,
     Text,
 )
 

@@ -324,7 +324,7 @@ class TestReader:
         (batch,) = made.cut(NOW, None)
         *births, record = batch.records
         record = replace(record, body=replace(record.body, instrument_time=text))
-        with pytest.raises(WireError, match="is no time"):
+        with pytest.raises(WireError, match="time that is none"):
             RecordReader().read(replace(batch, records=(*births, record)))
 
     def test_an_anchor_s_time_is_the_record_s(self):

@@ -1,4 +1,4 @@
-"""Shapes: each reads exactly what it writes, and says WireError to everything else."""
+"""Shapes, single and composed: each reads exactly what it writes, and says WireError to everything else."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -6,28 +6,20 @@ from enum import Enum
 import pytest
 
 from agent.errors import WireError
+from agent.transport.composed import Bare, ByType, OneOf, Row, Short, Steps, Table, Tagged, Terse
 from agent.transport.shapes import (
     SINT32,
     UINT8,
-    Bare,
     Bool,
     Bytes,
-    ByType,
     ByValue,
     Choice,
     Int,
     ListOf,
     Maybe,
-    OneOf,
     OrWhy,
     Percents,
     Range,
-    Row,
-    Short,
-    Steps,
-    Table,
-    Tagged,
-    Terse,
     Text,
 )
 
@@ -124,6 +116,18 @@ def test_there_and_back(shape, value, item):
 def test_refused(shape, item):
     with pytest.raises(WireError):
         shape.decode(item)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [Int(0, 9), Bytes(1, 3), Percents(1, 3), Text(8), Bool(), ListOf(Text(8)), Choice(*Colour), ByValue(Colour)],
+)
+@pytest.mark.parametrize("item", ["MARQUEUR-PATIENT", b"MARQUEUR-PATIENT", ["MARQUEUR-PATIENT"]])
+def test_what_was_sent_is_not_quoted(shape, item):
+    """The hub logs why it refuses a row: that may not say what stood in it."""
+    with pytest.raises(WireError) as refused:
+        shape.decode(item)
+    assert "MARQ" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
