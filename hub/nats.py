@@ -8,11 +8,13 @@ rewriting users.conf and SIGHUP.
 import asyncio
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +58,9 @@ class BrokerFiles:
     host: str
     port: int
     plain_port: int
+
+
+_PORTS = range(20_000, 32_000)
 
 
 def users(devices: Iterable[str], *, hub: str = "hub") -> str:
@@ -112,10 +117,16 @@ def die_with_parent() -> None:
 
 
 def free_port() -> int:
-    """A TCP port of loopback that was free a moment ago."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """A TCP port of loopback that was free a moment ago.
+
+    Below those that Linux gives to connections: one of them could take it while a broker is down, even a connection to
+    that very broker.
+    """
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            return port
+    raise StateError("no port of loopback is free\nNext: ss -ltn")
 
 
 class NatsServer:

@@ -15,9 +15,9 @@ SEED = 50
 
 @pytest.fixture(scope="module")
 def storm(tmp_path_factory):
-    """The folder of the storm, and its outcome. Kills follow twice as fast as in `make chaos`."""
+    """The folder of the storm, and its outcome."""
     folder = tmp_path_factory.mktemp("storm")
-    return folder, chaos(folder, KILLS, SEED, most_pause_s=1.5)
+    return folder, chaos(folder, KILLS, SEED)
 
 
 def test_nothing_is_lost_doubled_or_changed(storm):
