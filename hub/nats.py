@@ -22,6 +22,7 @@ from agent.errors import StateError
 from agent.transport.topics import is_device
 
 READY_WITHIN_S = 10.0
+_PORTS = range(20_000, 32_000)
 _PR_SET_PDEATHSIG = 1
 
 _SERVER = """\
@@ -58,9 +59,6 @@ class BrokerFiles:
     host: str
     port: int
     plain_port: int
-
-
-_PORTS = range(20_000, 32_000)
 
 
 def users(devices: Iterable[str], *, hub: str = "hub") -> str:
