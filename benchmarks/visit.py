@@ -24,9 +24,9 @@ def readings(t_ns: int) -> list[Reading]:
 
 
 class Instruments:
-    """Simulated signals of streams, and the stages that look at them."""
+    """Simulated signals of streams that began `since_s` ago, and the stages that look at them."""
 
-    def __init__(self, streams: Sequence[Stream]) -> None:
+    def __init__(self, streams: Sequence[Stream], *, since_s: float = 0.0) -> None:
         self.streams = streams
         self._made = {
             ECG.name: Made(recording("ecg", 130.0), 1, 0, 2, (-(2**23), 2**23 - 1), 1),
@@ -34,7 +34,7 @@ class Instruments:
             BREATH.name: Made(breathing(62.5), 3000, 0, 4, (-(2**15), 2**15 - 1), 3),
             SOUND.name: Made(auscultation(4000.0), 1, 0, 2, (-(2**15), 2**15 - 1), 4),
         }
-        self._given_s = dict.fromkeys((stream.name for stream in streams), 0.0)
+        self._given_s = dict.fromkeys((stream.name for stream in streams), since_s)
         self._chains = Chains(streams)
         self.unseen: list[SampleBlock] = []
 

@@ -88,13 +88,14 @@ class Bag:
     folder: Path
     sound: bool = False
     port: int | None = None
+    since_s: float = 0.0
 
     def __post_init__(self) -> None:
         keys = self.world.folder / "keys"
         self.clock = FutureClock()
         self.outbox = OutboxThread(self.folder / "outbox.sqlite")
         self.delivery = Delivery(self.outbox.now(self.outbox.box.unreceipted))
-        self.instruments = Instruments((*VITALS, SOUND) if self.sound else VITALS)
+        self.instruments = Instruments((*VITALS, SOUND) if self.sound else VITALS, since_s=self.since_s)
         self.recorder = Recorder(
             identity=identities.load(keys / f"{BAG}.pem", keys / f"{BAG}.key", keys / "hub-sealing.pub"),
             clock=self.clock, outbox=self.outbox, delivery=self.delivery, demo=True, describe=self._describe,
@@ -188,8 +189,7 @@ def _latencies_ms(hub: Path, since_us: int) -> np.ndarray:
 
 async def visit(world: World, folder: Path, seconds: float, *, sound: bool) -> dict:
     """A visit in real time that nobody watches."""
-    bag = Bag(world, folder, sound=sound)
-    bag.fed_s = dict.fromkeys((stream.name for stream in bag.streams), INTO_S)
+    bag = Bag(world, folder, sound=sound, since_s=INTO_S)
     tasks = [asyncio.create_task(part) for part in (bag.uplink.run(), bag.cutting())]
     bag.recorder.open_visit(Visit(os.urandom(16), "0042", bag.clock.now_ns()), resumed=False)
     await bag.live(SETTLING_S)
