@@ -89,8 +89,9 @@ class Signals:
             self._chains = await asyncio.to_thread(_load)
         finally:
             sys.setswitchinterval(usual_s)
-        for stream in self._streams.values():
+        for stream in tuple(self._streams.values()):
             self._begin(stream)
+            await asyncio.sleep(0)  # on a busy machine all this takes long, and a cut may be due
         gc.collect()
         gc.freeze()  # a full collection would cost 40 ms of silence
         while True:
