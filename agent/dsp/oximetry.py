@@ -18,6 +18,7 @@ from scipy import signal
 from agent.dsp.calibration import CURVES, Curve
 from agent.dsp.filters import filtered_sections
 from agent.dsp.stream import as_samples, check_rate
+from agent.dsp.trailing import shifted
 from agent.model import Happening, NoValue, Spo2, StageEvent
 
 Floats = NDArray[np.float64]
@@ -211,10 +212,10 @@ class Oximeter:
         slopes = np.add.reduce(square, axis=1)[:, None], np.einsum("hn,hn->h", square, slope)[:, None]
         self._sums = np.concatenate((self._sums[1 - WINDOW_S :], np.concatenate((*sums, *slopes), axis=1)))
         self._powers = np.concatenate((self._powers[1 - NOISE_S :], np.einsum("lhn,lhn->hl", high, high)))
-        window = np.add.reduce(_shifted(self._sums, WINDOW_S))
+        window = np.add.reduce(shifted(self._sums, WINDOW_S))
         products = window[:, :-2].reshape(hops, -1, 3, 3)
         # The quietest second stands for the sensor's own noise: movement reaches above the pulse band too.
-        noise = WINDOW_S * np.minimum.reduce(_shifted(self._powers, NOISE_S))[:, None] * self._noise_share
+        noise = WINDOW_S * np.minimum.reduce(shifted(self._powers, NOISE_S))[:, None] * self._noise_share
         squares, cubes = window[:, -2:].T / (WINDOW_S * self._hop)
 
         pulse, ambient = products[:, 0, IR, IR], products[:, 0, AMBIENT, AMBIENT]
@@ -319,12 +320,6 @@ class Oximeter:
         if self._value_age > HOLD_S:
             return Spo2(time_s, None, reason or NoValue.STALE)
         return Spo2(time_s, self._value, None, self._value_age)
-
-
-def _shifted(values: Floats, length: int) -> list[Floats]:
-    """View `values` (length - 1 + seconds, ...) from 0, 1... length - 1 on: what each second looks back on."""
-    seconds = len(values) - length + 1
-    return [values[k : k + seconds] for k in range(length)]
 
 
 def _compare(products: Floats, noise: Floats) -> tuple[Floats, Floats, Floats]:

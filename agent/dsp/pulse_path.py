@@ -5,9 +5,9 @@ noise, and its place in the rhythm. Each interval costs what it departs from the
 height decides, and an early or missing beat costs little; in noise, and in a regular rhythm, the rhythm decides.
 """
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import copysign, exp, floor, inf, log, pi, sqrt
 from typing import Final, NamedTuple
 
 from agent.dsp.pulse_features import Candidate
@@ -15,32 +15,34 @@ from agent.dsp.pulse_features import Candidate
 
 @dataclass(frozen=True, slots=True)
 class PathSettings:
-    """Found by random search on 32 BIDMC records, clean, in noise and in tapping; see docs/benchmarks/pleth.md."""
+    """Found by random search on 35 BIDMC records, clean, in noise and in tapping; see docs/benchmarks/pleth.md."""
 
     floor: float = 0.0612  # spread of heights of what is not a pulse in a clean signal
     noise_weight: float = 0.618
-    excess_from: float = 1.62  # energy against the usual from which a movement is taken into account
-    excess_weight: float = 0.108
+    excess_from: float = 1.63  # energy against the usual from which a movement is taken into account
+    excess_weight: float = 0.0865
     spread: float = 0.367  # of pulse heights around the usual
-    odd_share: float = 0.0417  # of pulses whose height is anything
-    bias: float = 0.0371
-    evidence_limit: float = 3.37
-    height_limit: float = 4.39
+    odd_share: float = 0.04821  # of pulses whose height is anything
+    bias: float = 0.0417
+    evidence_limit: float = 3.55
+    height_limit: float = 6.064
+    shape_weight: float = 0.6  # of what the slope around it says
+    shape_bias: float = 0.66
     unsure_at: float = 0.126  # noise at which rhythm and height weigh alike
     rhythm_evidence: float = 2.78
     rhythm_clean: float = 0.95  # share of it that counts in a clean signal
     rhythm_spread: float = 0.379  # cycles
-    irregular: float = 0.418
+    irregular: float = 0.4359
     regular: float = 0.883
-    rhythm_least: float = 0.129
-    rhythm_pull: float = 0.69  # how far a pulse told in noise is moved to its place in the rhythm
-    interval_least: float = 0.174
-    interval_clean: float = 11.1
+    rhythm_least: float = 0.04596
+    rhythm_pull: float = 0.54  # how far a pulse told in noise is moved to its place in the rhythm
+    interval_least: float = 0.126
+    interval_clean: float = 11.07
     interval_noise: float = 37.1
-    interval_limit: float = 0.133
-    missed: float = 1.03
-    too_short: float = 0.217
-    shortest_s: float = 0.27
+    interval_limit: float = 0.1178
+    missed: float = 1.016
+    too_short: float = 0.2129
+    shortest_s: float = 0.3286
     longest_s: float = 2.6
 
 
@@ -53,10 +55,13 @@ class Found(NamedTuple):
     phase: float
     regular: float
     excess: float
+    shape: float
 
 
 @dataclass(slots=True)
-class _Node:
+class Node:
+    """A candidate on the open paths: what speaks for it, what an interval to it costs, and the best way to it."""
+
     at: float
     due: float
     evidence: float
@@ -67,12 +72,15 @@ class _Node:
     before: int = -1
 
 
+TWO_PI: Final = 2.0 * pi
+ODD_HEIGHTS: Final = 0.7  # density of the heights of pulses that may have any
+TOO_FAR: Final = 60.0  # squares of the spread: no pulse of the usual height is so far off it
 TOO_SHORT: Final = 0.42  # of a period
 SLOW_S, STEADY, SMALL = 1.3, 0.6, 0.6  # a slow and regular pulse, and its diastolic wave against it
 FASTEST: Final = 0.9  # of a period, where that is shorter than the shortest interval otherwise
-RISING, CALM, EVEN = 0.2, 0.4, 0.7  # a beat of the rhythm alone needs this slope, or more doubt, or this regularity
-CLOSE, LOWER, DIASTOLIC = 0.5, 0.7, 3.0  # what is so soon before a pulse, and so much lower, costs this much
-PULLED: Final = 0.15  # cycles: what is further off its place may be no pulse at all, and is not moved more
+RISING, CALM, EVEN = 0.28, 0.4, 0.72  # a beat of the rhythm alone needs this slope, or more doubt, or this regularity
+CLOSE, LOWER, DIASTOLIC = 0.52, 0.48, 3.0  # what is so soon before a pulse, and so much lower, costs this much
+PULLED: Final = 0.17  # cycles: what is further off its place may be no pulse at all, and is not moved more
 NEVER: Final = -1e9
 NOTHING: Final = -2  # before a node that no way leads to
 
@@ -91,23 +99,24 @@ class PulsePath:
         self._shortest = self._set.shortest_s * grid_hz
         self._longest = self._set.longest_s * grid_hz
         self._grid_hz = grid_hz
+        self._floor, self._unsure, self._spread = (
+            value**2 for value in (self._set.floor, self._set.unsure_at, self._set.spread)
+        )
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
-        self._nodes: list[_Node] = []
+        self._nodes: list[Node] = []
         self._first = 0  # number of the first node kept
-        self._last: _Node | None = None  # the last pulse decided
+        self._last: Node | None = None  # the last pulse decided
 
     def push(self, candidates: Iterable[Candidate], now: int) -> list[Found]:
         """Take candidates in order of `ready`, give the pulses decided up to the grid sample `now`."""
         found: list[Found] = []
         for candidate in candidates:
-            noise, unsure = self._doubt(candidate)
-            # In a clean wave that is not even, a beat of the rhythm where nothing rises is none.
-            if candidate.slope or candidate.height >= RISING or unsure >= CALM or candidate.regular >= EVEN:
+            node = self.weigh(candidate)
+            if node is not None:
                 self._decide(candidate.ready, found)
-                node = self._weigh(candidate, noise, unsure)
                 self._link(node, len(self._nodes))
                 self._nodes.append(node)
         self._decide(now, found)
@@ -116,36 +125,43 @@ class PulsePath:
     def finish(self) -> list[Found]:
         """Decide everything still open."""
         found: list[Found] = []
-        self._decide(math.inf, found)
+        self._decide(inf, found)
         return found
 
-    def _doubt(self, c: Candidate) -> tuple[float, float]:
-        """Return the power of what is no pulse, in squares of the usual height, and how unsure it makes (0..1)."""
+    def weigh(self, candidate: Candidate) -> Node | None:
+        """Return what speaks for a candidate, or None where nothing does."""
         s = self._set
-        noise = s.floor**2 + s.noise_weight * (c.noise * c.noise) + s.excess_weight * max(c.excess - s.excess_from, 0.0)
-        return noise, noise / (noise + s.unsure_at**2)
-
-    def _weigh(self, c: Candidate, noise: float, unsure: float) -> _Node:
-        s = self._set
-        height = min(max(c.height, 0.02), s.height_limit)
-        wide = s.spread**2 + noise
-        pulse = (1.0 - s.odd_share) * math.exp(-0.5 * min((height - 1.0) ** 2 / wide, 60.0)) / math.sqrt(
-            2.0 * math.pi * wide
-        ) + 0.7 * s.odd_share
+        at, told_height, shape, phase, excess, noise, period_s, regular, _, slope = candidate
+        # The power of what is no pulse, in squares of the usual height, and how unsure it makes (0..1).
+        other = self._floor + s.noise_weight * (noise * noise)
+        if excess > s.excess_from:
+            other += s.excess_weight * (excess - s.excess_from)
+        unsure = other / (other + self._unsure)
+        # In a clean wave that is not even, a beat of the rhythm where nothing rises is none.
+        if not slope and told_height < RISING and unsure < CALM and regular < EVEN:
+            return None
+        height = min(max(told_height, 0.02), s.height_limit)
+        wide = self._spread + other
+        off = (height - 1.0) ** 2 / wide
+        pulse = s.odd_share * ODD_HEIGHTS
+        if off < TOO_FAR:
+            pulse += (1.0 - s.odd_share) * exp(-0.5 * off) / sqrt(TWO_PI * wide)
         # Maxima of narrow-band noise are Rayleigh distributed.
-        other = math.log(height / noise) - 0.5 * height**2 / noise
-        evidence = min(max(math.log(pulse) - other - s.bias, -s.evidence_limit), s.evidence_limit)
-        regular = min(max((c.regular - s.irregular) / (s.regular - s.irregular), 0.0), 1.0)
-        rhythm = s.rhythm_evidence * (s.rhythm_least + (1.0 - s.rhythm_least) * regular)
-        in_rhythm = 2.0 * math.exp(-((c.phase / s.rhythm_spread) ** 2)) - 1.0
-        evidence += (s.rhythm_clean + (1.0 - s.rhythm_clean) * unsure) * rhythm * in_rhythm
-        cost = (s.interval_clean + s.interval_noise * unsure) * (s.interval_least + (1.0 - s.interval_least) * regular)
-        period = c.period_s * self._grid_hz
-        place = c.at - s.rhythm_pull * unsure * regular * min(max(c.phase, -PULLED), PULLED) * period
-        found = Found(place, c.height, unsure, c.phase, c.regular, c.excess)
-        return _Node(c.at, math.floor(place + self._due_grid), evidence, cost, period, found)
+        evidence = log(pulse * other / height) + 0.5 * height * height / other - s.bias
+        if abs(evidence) > s.evidence_limit:
+            evidence = copysign(s.evidence_limit, evidence)
+        evidence += sqrt(unsure) * s.shape_weight * (shape + s.shape_bias)
+        even = min(max((regular - s.irregular) / (s.regular - s.irregular), 0.0), 1.0)
+        in_rhythm = 2.0 * exp(-((phase / s.rhythm_spread) ** 2)) - 1.0
+        share = (s.rhythm_clean + (1.0 - s.rhythm_clean) * unsure) * (s.rhythm_least + (1.0 - s.rhythm_least) * even)
+        evidence += share * s.rhythm_evidence * in_rhythm
+        cost = (s.interval_clean + s.interval_noise * unsure) * (s.interval_least + (1.0 - s.interval_least) * even)
+        period = period_s * self._grid_hz
+        place = at - s.rhythm_pull * unsure * even * min(max(phase, -PULLED), PULLED) * period
+        found = Found(place, told_height, unsure, phase, regular, excess, shape)
+        return Node(at, floor(place + self._due_grid), evidence, cost, period, found)
 
-    def _link(self, node: _Node, position: int) -> None:
+    def _link(self, node: Node, position: int) -> None:
         """Find the best way to `node`, which is or will be at `position` of the open nodes."""
         s = self._set
         at, period, price = node.at, node.period, node.interval_cost
@@ -176,21 +192,29 @@ class PulsePath:
         """Decide the nodes due by `until`: on the best path or not."""
         nodes = self._nodes
         while nodes and nodes[0].due <= until:
-            scores = [node.score for node in nodes]
-            best = scores.index(max(scores)) + self._first
-            while best > self._first:
-                best = nodes[best - self._first].before
+            best, first = len(nodes) - 1, self._first
+            for k in range(best - 1, -1, -1):
+                if nodes[k].score >= nodes[best].score:
+                    best = k
+            while best > 0:
+                best = nodes[best].before - first
             head = nodes.pop(0)
-            taken = best == self._first and head.score > NEVER / 2 and not self._doubtful(head)
+            taken = best == 0 and head.score > NEVER / 2 and not self._doubtful(head)
             self._first += 1
             if taken:
                 self._last = head
                 found.append(head.found)
-            if any(node.before == self._first - 1 if not taken else node.before < self._first - 1 for node in nodes):
-                for k, node in enumerate(nodes):
-                    self._link(node, k)
+            for node in nodes:
+                if node.before < first if taken else node.before == first:
+                    self._link_again()
+                    break
 
-    def _doubtful(self, head: _Node) -> bool:
+    def _link_again(self) -> None:
+        """Find the ways to every open node, after one that was on them was decided otherwise."""
+        for k, node in enumerate(self._nodes):
+            self._link(node, k)
+
+    def _doubtful(self, head: Node) -> bool:
         """Tell a candidate that would make the next pulse come early, where that one is not yet in sight.
 
         In a slow pulse the diastolic wave is decided before the next upslope has come: what the rest of the period

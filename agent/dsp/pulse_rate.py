@@ -25,8 +25,9 @@ NOISY: Final = 0.5  # noise in which a low pulse may be an ordinary one
 UNSURE: Final = 0.6  # noise above which only the rhythm speaks for a pulse,
 IN_RHYTHM, REGULAR = 0.1, 0.7  # and then it must be this near its place, in a wave this regular
 DISTURBED_S: Final = 4.0
-# Noise has maxima too: their intervals spread this much, in a wave that repeats itself so little or is hidden in noise.
-NOISE_SPREAD, NOISE_LIKE, HIDDEN_SPREAD = 0.25, 0.38, 0.12
+# Noise has maxima too: their intervals spread this much, in a wave that repeats itself so little or is hidden in noise;
+NOISE_SPREAD, NOISE_LIKE, HIDDEN_SPREAD = 0.25, 0.38, 0.11
+ANY_SPREAD, ANY_SHAPE = 0.15, -0.2  # and the slope around them runs less like that of pulses
 UNEVEN: Final = 0.08  # spread of the intervals against their mean
 SKIPPED, SKIPS = 1.75, 0.5  # intervals this long against the median, at most this share of them
 ODD, FEW_ODD = 0.35, 0.25  # off the median by this much; at most this share of a window may be left out,
@@ -42,13 +43,14 @@ class Told(NamedTuple):
     phase: float
     regular: float
     excess: float
+    shape: float
 
 
 def rate_of(pulses: Sequence[Told], t0_s: float, t1_s: float) -> Rate:
     """Return the rate of the window [t0_s, t1_s) of `pulses`, which reach MEMORY_S further back."""
     table = np.array(
-        [(p.time_s, p.height, p.unsure, abs(p.phase), p.regular, p.excess) for p in pulses if p.time_s < t1_s]
-    ).reshape(-1, 6)
+        [(p.time_s, p.height, p.unsure, abs(p.phase), p.regular, p.excess, p.shape) for p in pulses if p.time_s < t1_s]
+    ).reshape(-1, len(Told._fields))
     inside = table[:, 0] >= t0_s
     if inside.sum() <= 1:
         return Rate(None, NoValue.NO_BEATS)
@@ -72,8 +74,7 @@ def rate_of(pulses: Sequence[Told], t0_s: float, t1_s: float) -> Rate:
     recent = time_s[:-1] >= t0_s - MEMORY_S
     every = interval[inside[:-1]]
     spread = every.std() / every.mean()
-    _, _, unsure, _, regular, _ = np.median(table[inside], axis=0)
-    if (spread > NOISE_SPREAD and regular < NOISE_LIKE) or (spread > HIDDEN_SPREAD and unsure > UNSURE):
+    if _noise_like(table[inside], spread):
         return Rate(None, NoValue.POOR_SIGNAL)
     if np.mean(trusted > SKIPPED * np.median(trusted)) > SKIPS:
         return Rate(None, NoValue.UNSURE)
@@ -83,6 +84,16 @@ def rate_of(pulses: Sequence[Told], t0_s: float, t1_s: float) -> Rate:
     elif every.max() < LONGEST_S:
         return Rate(_without_odd(every))
     return Rate(60.0 * trusted.size / float(trusted.sum()))
+
+
+def _noise_like(table: Floats, spread: float) -> bool:
+    """Tell a window of noise alone by its pulses, a row each, and the `spread` of their intervals."""
+    _, _, unsure, _, regular, _, shape = np.median(table, axis=0)
+    return bool(
+        (spread > HIDDEN_SPREAD and unsure > UNSURE)
+        or (spread > NOISE_SPREAD and regular < NOISE_LIKE)
+        or (spread > ANY_SPREAD and shape < ANY_SHAPE)
+    )
 
 
 def _without_odd(interval: Floats) -> float:

@@ -153,7 +153,7 @@ class PulseDetector:
             sample = self._base + (f.at + 1.0) * step - 1.0 - self._features.delay_s * self.fs_hz
             time_s = sample / self.fs_hz
             pulses.append(Pulse(time_s, self._perfusion(sample) if self._light else None))
-            self._told.append(Told(time_s, f.height, f.unsure, f.phase, f.regular, f.excess))
+            self._told.append(Told(time_s, f.height, f.unsure, f.phase, f.regular, f.excess, f.shape))
         oldest = self._n / self.fs_hz - KEPT_S - MEMORY_S
         while self._told and self._told[0].time_s < oldest:
             self._told.popleft()

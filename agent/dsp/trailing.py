@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-def windows(values: Floats, length: int, first: int = 0, step: int = 1) -> Floats:
-    """View `length` neighbours of `values` (..., m) from `first` on, and from every `step` on: (..., places, length).
+def windows(values: Floats, length: int, first: int = 0) -> Floats:
+    """View `length` neighbours of `values` (..., m) from `first` on: (..., places, length).
 
     `values` is contiguous.
     """
-    places = (values.shape[-1] - first - length) // step + 1
+    places = values.shape[-1] - first - length + 1
     item = values.itemsize
-    shape, strides = (*values.shape[:-1], places, length), (*values.strides[:-1], step * item, item)
+    shape, strides = (*values.shape[:-1], places, length), (*values.strides[:-1], item, item)
     # Made by hand: numpy's own helpers take longer than what is done with it.
     return np.ndarray(shape, values.dtype, values, first * item, strides)
 
@@ -27,13 +27,18 @@ def trailing(values: Floats, n: int, length: int, reduce: Callable[..., Floats])
     """
     before = values.shape[-1] - n + 1  # values up to and with the first of the newest
     short = min(n, max(0, length - before))
-    out = np.empty((*values.shape[:-1], n))
-    for k in range(short):
-        out[..., k] = reduce(values[..., : before + k], axis=-1)
-    if short < n:
-        # The copy gives each window's sum the same rounding, however many there are.
-        out[..., short:] = reduce(windows(values, length, before + short - length).copy(), axis=-1)
-    return out
+    # The copy gives each window's sum the same rounding, however many there are.
+    full = [reduce(windows(values, length, before + short - length).copy(), axis=-1)] if short < n else []
+    if not short:
+        return full[0]
+    few = [reduce(values[..., : before + k], axis=-1)[..., None] for k in range(short)]
+    return np.concatenate(few + full, axis=-1)
+
+
+def shifted(values: Floats, length: int) -> list[Floats]:
+    """View `values` (length - 1 + n, ...) from 0, 1... length - 1 on: what each of the n looks back on."""
+    n = len(values) - length + 1
+    return [values[k : k + n] for k in range(length)]
 
 
 def highest(values: Floats, length: int) -> Floats:

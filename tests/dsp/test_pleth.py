@@ -109,7 +109,7 @@ def path_of(*rows, regular):
     candidates = [
         Candidate(
             at=at_s * grid_hz, ready=int(at_s * grid_hz) + 8, height=height, noise=0.02, excess=1.0,
-            phase=0.0, regular=regular, period_s=0.8, slope=slope,
+            shape=0.0, phase=0.0, regular=regular, period_s=0.8, slope=slope,
         )
         for at_s, height, slope in rows
     ]  # fmt: skip
@@ -235,7 +235,7 @@ def test_the_rate_of_a_clean_wave(rate):
 
 
 def told(times_s):
-    return [Told(float(t), height=1.0, unsure=0.1, phase=0.0, regular=0.9, excess=1.0) for t in times_s]
+    return [Told(float(t), height=1.0, unsure=0.1, phase=0.0, regular=0.9, excess=1.0, shape=0.0) for t in times_s]
 
 
 @pytest.mark.parametrize("change", ["none", "one missed", "one twice"])

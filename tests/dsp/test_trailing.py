@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from agent.dsp.trailing import highest, quantile, trailing, windows
+from agent.dsp.trailing import highest, quantile, shifted, trailing, windows
 
 VALUES = np.random.default_rng(4).normal(size=(2, 30))
 
 
 def test_windows_are_the_neighbours_from_every_step_on():
     assert windows(np.arange(6.0), 3).tolist() == [[0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5]]
-    assert windows(np.arange(10.0), 4, first=1, step=3).tolist() == [[1, 2, 3, 4], [4, 5, 6, 7]]
+    assert windows(np.arange(6.0), 4, first=1).tolist() == [[1, 2, 3, 4], [2, 3, 4, 5]]
     assert windows(VALUES, 5).shape == (2, 26, 5)
 
 
@@ -29,3 +29,8 @@ def test_the_highest_of_neighbours():
 
 def test_a_quantile_is_a_value_of_the_row():
     assert quantile(np.array([[4.0, 1.0, 3.0, 2.0, 5.0]]), 0.5, axis=1).tolist() == [3.0]
+
+
+def test_shifted_views_show_each_what_it_looks_back_on():
+    seconds = np.arange(10.0).reshape(5, 2)
+    assert np.add.reduce(shifted(seconds, 3)).tolist() == [[6, 9], [12, 15], [18, 21]]
