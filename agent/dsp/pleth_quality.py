@@ -15,7 +15,7 @@ from scipy import signal
 
 from agent.dsp.filters import filtered_sections
 from agent.dsp.stream import as_samples, check_rate
-from agent.dsp.trailing import quantile, trailing
+from agent.dsp.trailing import quantile, shifted, trailing
 from agent.dsp.trailing import windows as neighbours
 from agent.model import Cause, Happening, Quality, StageEvent
 
@@ -40,6 +40,11 @@ WEIGHTS: Final = {
     "shape": 0.65,  # 1 - correlation with one period ago
     "burst": 5.77,  # log10 of the energy of the last half second above the usual
 }
+# Noise without a pulse: half seconds hardly like what was a period before them, whichever period that is (the median of
+# those of usual energy in 12 s), nor all at the same one (the mean of 8 s). What both lack, times this, is added.
+LIKE, TOGETHER, LACK = 0.58, 0.3, 40.0
+TOGETHER_HOPS: Final = 16
+USUAL_CHANGE: Final = 0.3  # of energy, in tens
 BATCH: Final = 32  # half seconds compared at a time: what fits the processor's cache
 BAD: Final = 0.5
 HELD: Final = 0.3
@@ -99,6 +104,9 @@ class PlethQuality:
         self._slope: Floats = np.zeros(self._past)  # ends with the last grid sample of a full hop
         self._energies: Floats = np.empty((2, 0))
         self._extremes: Floats = np.empty((2, 0))
+        # A pulse is taken to be there until some seconds have shown none.
+        self._likeness: Floats = np.ones((TOGETHER_HOPS - 1, self._lags.size))
+        self._shapes: Floats = np.ones(USUAL_HOPS - 1)
         self._flat_hops = 0
 
     def gap(self, n: int) -> None:
@@ -128,11 +136,11 @@ class PlethQuality:
         ends = ends[ends <= self._n]
         if not ends.size:
             return []
-        odds, tapping = self._compare(ends)
+        odds, tapping, lack = self._compare(ends)
         # At an odd rate half seconds differ by a sample: each is seen as wide as the longest.
         raw = self._open[ends[:, None] - self._width - self._open_from + np.arange(self._width)]
         starts = np.concatenate(([self._end], ends[:-1])) + self._base
-        judged = self._judge(starts.tolist(), raw, odds, tapping)
+        judged = self._judge(starts.tolist(), raw, odds, tapping, lack)
         self._hops += ends.size
         self._end = int(ends[-1])
         keep = max(self._end - self._width, self._open_from)
@@ -157,8 +165,8 @@ class PlethQuality:
             self._slope = np.concatenate((self._slope, np.diff(picked, prepend=self._last_y)))
             self._last_y = float(picked[-1])
 
-    def _compare(self, until: NDArray[np.int64]) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return the log-odds of a disturbance without the held share, and what looks like tapping.
+    def _compare(self, until: NDArray[np.int64]) -> tuple[Floats, NDArray[np.bool_], Floats]:
+        """Return the log-odds of a disturbance without the held share, what looks like tapping, and what a pulse lacks.
 
         `until` are the samples, counted from the last gap, at which the half seconds end.
         """
@@ -198,9 +206,21 @@ class PlethQuality:
         )
         period = self._lag_s[(likeness >= FIRST_PEAK * shape[:, None]).argmax(axis=1)]
         tapping = (period < TAP_S) & (shape > TAP_SHAPE) & (change > 0.0)
-        return odds, tapping
+        lack = self._lack(likeness, np.where(np.abs(change) < USUAL_CHANGE, shape, 1.0))
+        return odds + LACK * lack, tapping, lack
 
-    def _judge(self, starts: list[int], raw: Floats, odds: Floats, tapping: NDArray[np.bool_]) -> list[Quality]:
+    def _lack(self, likeness: Floats, shape: Floats) -> Floats:
+        """Return how far the last seconds are from any pulse's likeness to itself (hops,), 0 where there is one."""
+        n = shape.size
+        self._likeness = np.concatenate((self._likeness[1 - TOGETHER_HOPS :], likeness))
+        self._shapes = np.concatenate((self._shapes[1 - USUAL_HOPS :], shape))
+        together = np.add.reduce(shifted(self._likeness, TOGETHER_HOPS)).max(axis=1) / TOGETHER_HOPS
+        usual = trailing(self._shapes, n, USUAL_HOPS, lambda v, axis: quantile(v, 0.5, axis))
+        return np.asarray(np.maximum(np.minimum(LIKE - usual, TOGETHER - together), 0.0))
+
+    def _judge(
+        self, starts: list[int], raw: Floats, odds: Floats, tapping: NDArray[np.bool_], lack: Floats
+    ) -> list[Quality]:
         """Name what is seen in the samples themselves (hops, n), and give the qualities."""
         n, width = raw.shape
         finite: NDArray[np.bool_] = np.asarray(np.isfinite(raw).all(axis=1))
@@ -213,7 +233,7 @@ class PlethQuality:
         clipped = np.maximum(*at_edge) >= CLIPPED * width
         odds = odds + WEIGHTS["held"] * held
         value = 1.0 / (1.0 + np.exp(np.minimum(np.maximum(odds, -30.0), 30.0)))
-        columns = (finite, top == bottom, clipped, held, tapping, value)
+        columns = (finite, top == bottom, clipped, held, lack > 0.0, tapping, value)
         out = []
         for start, *seen in zip(starts, *(column.tolist() for column in columns), strict=True):
             cause = _cause(*seen)
@@ -246,7 +266,9 @@ class PlethQuality:
         self._events.append(StageEvent(index, index / self.fs_hz, kind))
 
 
-def _cause(finite: bool, flat: bool, clipped: bool, held: bool, tapping: bool, value: float) -> Cause | None:
+def _cause(
+    finite: bool, flat: bool, clipped: bool, held: bool, pulseless: bool, tapping: bool, value: float
+) -> Cause | None:
     """Say why a half second is bad, or None."""
     if not finite:
         return Cause.NOT_FINITE
@@ -256,4 +278,8 @@ def _cause(finite: bool, flat: bool, clipped: bool, held: bool, tapping: bool, v
         return Cause.CLIPPING
     if value >= BAD:
         return None
-    return Cause.GAP if held else Cause.TAPPING if tapping else Cause.MOTION
+    if held:
+        return Cause.GAP
+    if pulseless:
+        return Cause.NOISE
+    return Cause.TAPPING if tapping else Cause.MOTION

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import signal
 from synthetic_pleth import beats, blocks, wave
 
 from agent.dsp.pleth_quality import PlethQuality
@@ -106,6 +107,24 @@ def test_held_packets_are_named():
     for start in range(2000, 2800, 40):
         x[start : start + 25] = x[start]
     assert np.mean([q.value for q in inside(judge(x)[0])]) < np.mean([q.value for q in judge(CLEAN)[0][8:]]) - 0.2
+
+
+@pytest.mark.parametrize("band_hz", [None, (0.3, 4.0), (0.5, 8.0)])
+def test_noise_without_a_pulse_is_bad_after_some_seconds_and_named(band_hz):
+    x = np.random.default_rng(4).standard_normal(9000)
+    if band_hz:
+        x = signal.lfilter(*signal.butter(2, band_hz, "bandpass", fs=FS), x)
+    later = judge(x)[0][24:]
+    assert np.mean([q.value < 0.5 for q in later]) > 0.7
+    assert np.mean([q.cause is Cause.NOISE for q in later]) > 0.7
+
+
+def test_a_pulse_in_noise_is_no_noise_alone():
+    """The control: noise of 0.3 of the pulse, and a rhythm that is all but even."""
+    noise = 30.0 * np.random.default_rng(4).standard_normal(CLEAN.size)
+    assert np.mean([q.value > 0.5 for q in judge(CLEAN + noise)[0][24:]]) > 0.9
+    uneven = np.cumsum(np.random.default_rng(5).uniform(0.5, 1.2, 60))
+    assert all(q.value > 0.5 for q in judge(wave(uneven, SECONDS, FS))[0][24:])
 
 
 def test_a_gap_moves_the_start_and_begins_anew():
