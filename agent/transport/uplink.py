@@ -122,7 +122,9 @@ class Uplink:
     async def run(self) -> None:
         """Connect, keep rows flowing, connect again; until cancelled."""
         backoff, soon = Backoff(first_s=0.5), Backoff(first_s=0.5, longest_s=UNREACHED_S)
+        loop = asyncio.get_running_loop()
         while True:
+            began = loop.time()
             error = await attempt(self._connection())
             said = str(error or "the connection ended")
             if said != self.state.last_error and isinstance(error, HubError):
@@ -132,9 +134,9 @@ class Uplink:
             self.state.last_error = said
             self.state.connected = False
             self._hooks.changed()
-            if self._hub_here.is_set():
+            if self._hub_here.is_set() or loop.time() - began > SILENCE_S:  # the broker is good, if the hub is away
                 backoff.reset()
-                self._hub_here.clear()
+            self._hub_here.clear()
             await asyncio.sleep((soon if isinstance(error, UnreachedError) else backoff).next_s())
 
     async def _connection(self) -> None:
@@ -146,7 +148,6 @@ class Uplink:
                 self._live.get_nowait()
             self._delivery.connected()
             self._time.connected()
-            self._hub_here.clear()
             self._hub_sessions.clear()
             self._waiting_since_s = self._now_s()
             self._counted = 0, 0
