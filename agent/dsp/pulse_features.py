@@ -312,23 +312,27 @@ class PulseFeatures:
         early = deviation < 0.0
         passed = (early[:-1] > early[1:]).nonzero()[0]
         sure = seen[: bisect_left(seen, u.size - self._wing)]  # maxima, whatever comes
-        places, rows = begin + passed, known[:, hop[passed]]
-        columns = places, deviation[passed], deviation[passed + 1], u[places], rows.T
-        shapes = self._shapes(places, rows[0])
-        found = []
-        for place, before, after, top, (level, excess, noise, period_s, regular), shape in zip(
-            *(column.tolist() for column in columns), shapes, strict=True
-        ):
-            near = NEAR * period_s * self.grid_hz
+        crossings = passed, deviation[passed], deviation[passed + 1], known[3, hop[passed]]
+        own, fractions = [], []
+        for k, before, after, period_s in zip(*map(np.ndarray.tolist, crossings), strict=True):
+            place, near = begin + k, NEAR * period_s * self.grid_hz
             next_ = bisect_left(sure, place)
             if (next_ and place - sure[next_ - 1] < near) or (next_ < len(sure) and sure[next_] - place < near):
                 continue
             if after - before < 0.5:
-                at, height = self._from + place, top / (level + TINY)
-                fraction, told = after / (after - before), at + self.look
-                found.append(
-                    Candidate(at - fraction, height, shape, 0.0, excess, noise, period_s, regular, told, slope=False)
-                )
+                own.append(k)
+                fractions.append(after / (after - before))
+        if not own:
+            return []
+        places, rows = begin + np.array(own), known[:, hop[own]]
+        described = places.tolist(), fractions, u[places].tolist(), rows.T.tolist(), self._shapes(places, rows[0])
+        found = []
+        for place, fraction, top, (level, excess, noise, period_s, regular), shape in zip(*described, strict=True):
+            at, height = self._from + place, top / (level + TINY)
+            told = at + self.look
+            found.append(
+                Candidate(at - fraction, height, shape, 0.0, excess, noise, period_s, regular, told, slope=False)
+            )
         return found
 
     def _shapes(self, places: Sequence[int] | Ints, level: Floats) -> list[float]:
