@@ -9,6 +9,7 @@ with its age, and then there is none, with the reason.
 import math
 from collections import deque
 from dataclasses import dataclass
+from functools import reduce
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -212,10 +213,10 @@ class Oximeter:
         slopes = np.add.reduce(square, axis=1)[:, None], np.einsum("hn,hn->h", square, slope)[:, None]
         self._sums = np.concatenate((self._sums[1 - WINDOW_S :], np.concatenate((*sums, *slopes), axis=1)))
         self._powers = np.concatenate((self._powers[1 - NOISE_S :], np.einsum("lhn,lhn->hl", high, high)))
-        window = np.add.reduce(shifted(self._sums, WINDOW_S))
+        window = reduce(np.add, shifted(self._sums, WINDOW_S))
         products = window[:, :-2].reshape(hops, -1, 3, 3)
         # The quietest second stands for the sensor's own noise: movement reaches above the pulse band too.
-        noise = WINDOW_S * np.minimum.reduce(shifted(self._powers, NOISE_S))[:, None] * self._noise_share
+        noise = WINDOW_S * reduce(np.minimum, shifted(self._powers, NOISE_S))[:, None] * self._noise_share
         squares, cubes = window[:, -2:].T / (WINDOW_S * self._hop)
 
         pulse, ambient = products[:, 0, IR, IR], products[:, 0, AMBIENT, AMBIENT]

@@ -7,6 +7,7 @@ is the quality. Flat stretches, missing samples and clipping are seen directly, 
 """
 
 import math
+from functools import reduce
 from typing import Final
 
 import numpy as np
@@ -214,7 +215,7 @@ class PlethQuality:
         n = shape.size
         self._likeness = np.concatenate((self._likeness[1 - TOGETHER_HOPS :], likeness))
         self._shapes = np.concatenate((self._shapes[1 - USUAL_HOPS :], shape))
-        together = np.add.reduce(shifted(self._likeness, TOGETHER_HOPS)).max(axis=1) / TOGETHER_HOPS
+        together = reduce(np.add, shifted(self._likeness, TOGETHER_HOPS)).max(axis=1) / TOGETHER_HOPS
         usual = trailing(self._shapes, n, USUAL_HOPS, lambda v, axis: quantile(v, 0.5, axis))
         return np.asarray(np.maximum(np.minimum(LIKE - usual, TOGETHER - together), 0.0))
 

@@ -4,6 +4,7 @@ It is kept as products of each second with what was so much earlier, per lag: se
 """
 
 from collections import deque
+from functools import reduce
 from typing import Final
 
 import numpy as np
@@ -74,9 +75,14 @@ class PulseRhythm:
     def _find(self, ends: Ints, noise: Floats) -> list[tuple[int, float, float]]:
         """Return hop, period and height of the autocorrelation's peak of the time that ends with the hops `ends`."""
         low, high, n = self._shortest, self._longest, ends.size
-        products = np.concatenate((self._products, _products(self._waves, n, high + 1)))
+        slope, quiet = self._waves
+        new = np.full((n, 2, high + 2), float(PART))
+        new[:, 0] = _products(slope, n, high + 1)
+        if not quiet.all():
+            new[:, 1] = _products(quiet, n, high + 1)
+        products = np.concatenate((self._products, new))
         self._waves, self._products = self._waves[:, n * PART :], products[n:]
-        sums = np.add.reduce(shifted(products, self._parts))
+        sums = reduce(np.add, shifted(products, self._parts))
         points = self._parts * PART
         acf = sums[:, 0] / np.maximum(sums[:, 1], 0.15 * points)
         part = acf[:, low : high + 1]
@@ -96,11 +102,11 @@ class PulseRhythm:
         return found
 
 
-def _products(waves: Floats, parts: int, lags: int) -> Floats:
-    """Sums of the products of each row of `waves` (2, lags + n) with itself 0, 1... `lags` earlier, per part of `n`.
+def _products(wave: Floats, parts: int, lags: int) -> Floats:
+    """Sums of the products of `wave` (lags + n) with itself 0, 1... `lags` earlier, per part of `n`: (parts, lags + 1).
 
-    A view made by hand, of each part as it was so much earlier: (parts, 2, lags + 1, PART).
+    A view made by hand shows each part as it was so much earlier; `wave` is contiguous.
     """
-    row, item = waves.strides
-    earlier = np.ndarray((parts, 2, lags + 1, PART), waves.dtype, waves, lags * item, (PART * item, row, -item, item))
-    return np.asarray(np.einsum("pcls,pcs->pcl", earlier, earlier[:, :, 0]))
+    item = wave.itemsize
+    earlier = np.ndarray((parts, lags + 1, PART), wave.dtype, wave, lags * item, (PART * item, -item, item))
+    return np.asarray(np.einsum("pls,ps->pl", earlier, earlier[:, 0]))
