@@ -1,6 +1,7 @@
 """Recursive filters with carried state: the same output for any cutting of the input."""
 
-from typing import Any
+from functools import cache
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from scipy.signal._sigtools import _linear_filter  # lfilter's loop; what is aro
 from scipy.signal._sosfilt import _sosfilt  # and sosfilt's: 50 µs
 
 Floats = NDArray[np.float64]
+Kind = Literal["lowpass", "highpass", "bandpass"]
 
 
 def filtered(ba: tuple[Floats, Floats], x: NDArray[Any], state: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -58,12 +60,24 @@ class RunningFilter:
         self._state = None
 
 
+@cache  # a design takes a millisecond or two, and every lead and patient wants the same few
+def _butter(order: int, edges_hz: float | tuple[float, float], kind: Kind, fs_hz: float) -> tuple[Floats, Floats]:
+    b, a = signal.butter(order, edges_hz, kind, fs=fs_hz)
+    return b, a
+
+
+@cache
+def _bessel(order: int, cut_hz: float, fs_hz: float) -> tuple[Floats, Floats]:
+    b, a = signal.bessel(order, cut_hz, fs=fs_hz, norm="mag")
+    return b, a
+
+
 def low_pass(fs_hz: float, cut_hz: float, order: int = 2, design: str = "bessel") -> RunningFilter:
     """Return a low-pass; "bessel" (its cut normed at -3 dB) keeps shapes, "butter" cuts steeper."""
     cut = min(cut_hz, 0.45 * fs_hz)
     if design == "bessel":
-        return RunningFilter(*signal.bessel(order, cut, fs=fs_hz, norm="mag"))
-    return RunningFilter(*signal.butter(order, cut, fs=fs_hz))
+        return RunningFilter(*_bessel(order, cut, fs_hz))
+    return RunningFilter(*_butter(order, cut, "lowpass", fs_hz))
 
 
 def half_band(cut: float) -> RunningFilter:
@@ -74,12 +88,12 @@ def half_band(cut: float) -> RunningFilter:
 
 def high_pass(fs_hz: float, cut_hz: float, order: int = 1) -> RunningFilter:
     """Return a Butterworth high-pass; of first order it has the shortest memory for its edge."""
-    return RunningFilter(*signal.butter(order, cut_hz, "highpass", fs=fs_hz))
+    return RunningFilter(*_butter(order, cut_hz, "highpass", fs_hz))
 
 
 def band_pass(fs_hz: float, low_hz: float, high_hz: float, order: int = 2) -> RunningFilter:
     """Return a Butterworth band-pass."""
-    return RunningFilter(*signal.butter(order, (low_hz, min(high_hz, 0.45 * fs_hz)), "bandpass", fs=fs_hz))
+    return RunningFilter(*_butter(order, (low_hz, min(high_hz, 0.45 * fs_hz)), "bandpass", fs_hz))
 
 
 def band_slope(fs_hz: float, low_hz: float, high_hz: float) -> RunningFilter:

@@ -14,6 +14,7 @@ gives way to its QRS; it is a beat when none comes. A pause of 1.3 RR brings bac
 
 from collections import deque
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from math import exp, inf, log, sqrt
 from operator import attrgetter
@@ -64,14 +65,12 @@ class Network:
     @classmethod
     def shipped(cls) -> "Network":
         """Load the table in the package."""
-        with (resources.files("agent.dsp") / "weights" / "qrs.npz").open("rb") as file:
-            return cls.read(file)
+        return cls(_shipped())
 
     @classmethod
     def read(cls, file: IO[bytes]) -> "Network":
         """Load a table."""
-        with np.load(file) as table:
-            return cls({name: table[name].astype(np.float64) for name in NAMES})
+        return cls(_table(file))
 
     def static(self, features: Floats) -> Floats:
         """Return what the features known before any decision give to the hidden layer: (n, hidden).
@@ -90,6 +89,17 @@ class Network:
         hidden = self._dynamic.dot(self._context)
         hidden += static
         return float(self._out.dot(np.tanh(hidden, hidden))) + self._out_bias
+
+
+@cache
+def _shipped() -> dict[str, Floats]:
+    with (resources.files("agent.dsp") / "weights" / "qrs.npz").open("rb") as file:
+        return _table(file)
+
+
+def _table(file: IO[bytes]) -> dict[str, Floats]:
+    with np.load(file) as table:
+        return {name: table[name].astype(np.float64) for name in NAMES}
 
 
 class Shapes:
