@@ -209,7 +209,8 @@ def spectrograms(scorer: ModuleType) -> list[str]:
         for axis, (title, x) in zip(axes, (("noisy, 0 dB", noisy), ("denoised", out), ("clean", clean)), strict=True):
             axis.specgram(x[8000:28000] + 1e-7, NFFT=256, Fs=scorer.FS, noverlap=192, vmin=-110, vmax=-40)
             axis.set_ylim(0, 700 if kind == "heart" else 1600)
-            axis.set_ylabel(f"{title}\nHz")
+            axis.set_title(title, loc="left", fontsize="small")
+            axis.set_ylabel("Hz")
         axes[-1].set_xlabel("s")
         figure.tight_layout()
         name = f"stethoscope-{kind}.png"

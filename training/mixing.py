@@ -14,10 +14,10 @@ from training.room_noises import noise
 CLIP_S = 8.0
 EXAMPLE_S = 5.12  # 320 frames
 RECORDED = {"heart": 0.5, "lung": 0.4}  # share of targets that are recordings, the others are synthetic
-SHARES = (0.46, 0.42, 0.12)  # of the modes
+SHARES = (0.48, 0.4, 0.12)  # of the modes
 SNR_DB = (-8.0, 18.0)
 NEARLY_CLEAN_DB = (18.0, 45.0)
-NEARLY_CLEAN = 0.2  # share of mixtures: what must be left alone
+NEARLY_CLEAN = 0.15  # share of mixtures: what must be left alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,8 +243,8 @@ def bangs(rng: Generator, n: int) -> Floats:
 
 
 KINDS = {
-    voice: 0.18, babble: 0.09, steady: 0.18, hum: 0.08, music: 0.06, machine: 0.05, vehicle: 0.06, crockery: 0.04,
-    water: 0.03, rubbing: 0.14, handling: 0.03, bangs: 0.06,
+    voice: 0.18, babble: 0.09, steady: 0.21, hum: 0.06, music: 0.05, machine: 0.05, vehicle: 0.05, crockery: 0.035,
+    water: 0.025, rubbing: 0.18, handling: 0.025, bangs: 0.045,
 }  # fmt: skip
 TOUCH = {rubbing, handling, steady, vehicle}  # heard by the chest piece directly, not through the air
 

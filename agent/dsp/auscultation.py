@@ -7,11 +7,22 @@ weights are package data with a model card beside them.
 from enum import Enum
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
-from agent.dsp.auscultation_mask import FRAME, FRAMES_HZ, FS_HZ, HOP, TINY, WINDOW, Mask, Spectra, mask_for, running
+from agent.dsp.auscultation_mask import (
+    FRAME,
+    FRAMES_HZ,
+    FS_HZ,
+    HOP,
+    TINY,
+    WINDOW,
+    Mask,
+    Spectra,
+    mask_for,
+    running,
+    windows,
+)
+from agent.dsp.filters import filtered
 from agent.dsp.heart_sounds import HeartSounds
 from agent.dsp.stream import as_samples, check_rate
 from agent.model import Floats, Happening, StageEvent
@@ -28,7 +39,7 @@ SILENT = 1e-5 * FULL_SCALE
 SILENT_HOPS = 63  # one second
 QUIET_HOPS = 63  # an episode of clipping ends after one second without it
 OFFSET_HZ = 0.5
-OFFSET_FILTER = ([1.0, -1.0], [1.0, 2 * np.pi * OFFSET_HZ / FS_HZ - 1])
+OFFSET_FILTER = np.array([1.0, -1.0]), np.array([1.0, 2 * np.pi * OFFSET_HZ / FS_HZ - 1])
 
 
 class Mode(Enum):
@@ -55,9 +66,9 @@ class Bypass:
 
     def opened(self, spectra: Spectra, gains: Floats) -> Floats:
         """Give the gains of the next frames, opened as far as these are clean."""
-        magnitudes = np.abs(spectra)
-        parts = [((share * magnitudes) ** 2).sum(axis=1) for share in (gains, 1 - gains)]
-        powers, self._powers = running(np.stack(parts, axis=1), CLEAN_KEPT, self._powers)
+        power = spectra.real**2 + spectra.imag**2
+        parts = (np.stack([gains, 1 - gains], axis=1) ** 2 * power[:, None]).sum(axis=2)
+        powers, self._powers = running(parts, CLEAN_KEPT, self._powers)
         clean_db = 10 * np.log10((powers[:, :1] + TINY) / (powers[:, 1:] + TINY))
         share: Floats = np.clip((clean_db - CLEAN_DB) / (CLEANEST_DB - CLEAN_DB), 0.0, 1.0)
         return gains + share * (1 - gains)
@@ -141,7 +152,7 @@ class AuscultationDenoiser:
         x = self._without_offset(self._watched(x))
         past = np.concatenate([self._past, x])
         self._past = past[-(FRAME - HOP) :]
-        spectra = np.fft.rfft(sliding_window_view(past, FRAME)[::HOP] * WINDOW)
+        spectra = np.fft.rfft(windows(past, FRAME)[::HOP] * WINDOW)
         gains = self._bypass.opened(spectra, self._mask.gains(spectra))
         frames = np.fft.irfft(spectra * gains, FRAME) * SYNTHESIS
         hops = frames.reshape(len(frames), OVERLAP, HOP)
@@ -155,7 +166,7 @@ class AuscultationDenoiser:
         """First-order high-pass at 0.5 Hz that starts settled on the first hop's mean, faded in over that hop."""
         state = self._offset if self._offset is not None else np.array([-x[:HOP].mean()])
         y: Floats
-        y, self._offset = lfilter(*OFFSET_FILTER, x, zi=state)
+        y, self._offset = filtered(OFFSET_FILTER, x, state)
         y[: len(self._fade)] *= self._fade
         self._fade = self._fade[:0]
         return y

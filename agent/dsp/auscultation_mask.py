@@ -8,10 +8,9 @@ from typing import Protocol
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
+from agent.dsp.filters import filtered
 from agent.model import Floats
 
 Spectra = NDArray[np.complex128]
@@ -31,10 +30,12 @@ FLOOR = {"heart": 10 ** (-45 / 20), "lung": 10 ** (-4 / 20), "wide": 10 ** (-12 
 LEVEL_S = 2.0
 SMOOTHING_S = 0.1
 RISE = 0.25 / FRAMES_HZ  # of the tracked minimum, 2.5 dB a second
+STARTING = 12  # frames in which it follows upwards too: the first hold little sound
 LOW_BANDS = 4  # 16-47, 47-94, 94-156 and 156-250 Hz
 SHORTEST, LONGEST = 20, 94  # frames between heart beats: 188 to 40 a minute
-NEIGHBOURS = np.array([-1, 0, 1])[:, None, None]
+NEIGHBOURS = np.array([[-1], [0], [1]])
 FORGET = 1 - 1 / (3 * FRAMES_HZ)
+USUAL_KEPT = 0.7  # of a beat's usual loudness, by each beat
 LEVEL_KEPT = 1 - 1 / (LEVEL_S * FRAMES_HZ)
 SMOOTH_KEPT = 1 - 1 / (SMOOTHING_S * FRAMES_HZ)
 GROUP_STARTS = np.arange(0, BANDS, 4)[:18]
@@ -86,10 +87,11 @@ class Features:
     """What the network sees of a frame, shape (frames, n, 207) for n sounds side by side, whatever their loudness.
 
     In units of 10 dB: log band powers minus their running mean over all bands and 2 s; minus each band's own tracked
-    minimum, which follows downwards at once and upwards by 2.5 dB a second; the band powers in 18 groups one and two
-    heart beats ago; how regular the sound is (0..1); and how each 4 ms of the frame stand out of it, above 47 and
-    above 250 Hz, for what is shorter than the frame. A beat is the lag (0.32 to 1.5 s) of the largest
-    autocorrelation of four compressed low-frequency envelopes over about 3 s.
+    minimum, which follows downwards at once and upwards by 2.5 dB a second; the band powers in 18 groups one heart
+    beat ago, and what they usually are at this place of the beat (their running mean over beats, 0.3 of it the newest);
+    how regular the sound is (0..1); and how each 4 ms of the frame stand out of it, above 47 and above 250 Hz, for what
+    is shorter than the frame. A beat is the lag (0.32 to 1.5 s) of the largest autocorrelation of four compressed
+    low-frequency envelopes over about 3 s.
     """
 
     def __init__(self, n: int = 1) -> None:
@@ -101,31 +103,33 @@ class Features:
         self._correlation: Floats = np.zeros((1, n, LONGEST + 1))
         self._minimum: Floats = np.full((n, BANDS), np.inf)
         self._envelopes: Floats = np.zeros((LONGEST, n, LOW_BANDS))  # of the frames before
-        self._history: Floats = np.zeros((2 * LONGEST + 1, n, GROUPS))
+        self._groups: Floats = np.zeros((LONGEST + 1, n, GROUPS))  # of the frames before
+        self._usual: Floats = np.zeros((LONGEST + 1, n, GROUPS))
 
     def of(self, spectra: Spectra) -> Floats:
         """Take the next frames of each sound, (frames, n, 129)."""
         power = (spectra.real**2 + spectra.imag**2) @ self._bands + TINY
         x, low = np.log10(power[..., :BANDS]), power[..., BANDS:]
         frames = self._frames + np.arange(1.0, len(x) + 1)
-        self._frames += len(x)
         weight = (1 - LEVEL_KEPT**frames)[:, None, None]  # of what a running mean that began at 0 has seen
         level, self._level = running(x.mean(axis=-1, keepdims=True), LEVEL_KEPT, self._level)
         relative = x - level / weight
         beat, regular = self._beat(np.sqrt(np.sqrt(low)), weight)
         groups = np.add.reduceat(relative, GROUP_STARTS, axis=-1) / GROUP_SIZES
-        history = np.concatenate([self._history, groups])
-        self._history = history[len(x) :]
-        echoes = [self._echo(history, beat), self._echo(history, 2 * beat)]
-        return np.concatenate([relative, x - self._least(x), *echoes, regular[..., None], bursts(spectra)], axis=-1)
+        echoes = self._echoes(groups, beat)
+        above = x - self._least(x)
+        self._frames += len(x)
+        return np.concatenate([relative, above, *echoes, regular[..., None], bursts(spectra)], axis=-1)
 
     def _least(self, x: Floats) -> Floats:
         """Follow each band's minimum."""
         if self._smooth is None:
             self._smooth = SMOOTH_KEPT * x[:1]
         smooth, self._smooth = running(x, SMOOTH_KEPT, self._smooth)
-        for now in smooth:
-            self._minimum = now[:] = np.minimum(now, self._minimum + RISE)
+        for number, now in enumerate(smooth, self._frames):
+            if number >= STARTING:
+                np.minimum(now, self._minimum + RISE, out=now)
+            self._minimum = now
         return smooth
 
     def _beat(self, envelopes: Floats, weight: Floats) -> tuple[NDArray[np.intp], Floats]:
@@ -134,20 +138,23 @@ class Features:
         e = envelopes * weight / mean - 1
         past = np.concatenate([self._envelopes, e])
         self._envelopes = past[len(e) :]
-        lagged = sliding_window_view(past, LONGEST + 1, axis=0)  # (frames, n, bands, lags), longest lag first
+        lagged = windows(past, LONGEST + 1).transpose(0, 2, 3, 1)  # (frames, n, bands, lags), longest lag first
         products = (e[:, :, None, :] @ lagged)[:, :, 0] * (1 / (1 - FORGET))
         correlation, self._correlation = running(products, FORGET, self._correlation)
-        lags = correlation[..., : LONGEST + 1 - SHORTEST].argmax(axis=-1)
-        share = np.take_along_axis(correlation, lags[..., None], axis=-1)[..., 0] / np.maximum(
-            correlation[..., -1], TINY
-        )
-        return LONGEST - lags, np.maximum(share, 0.0)
+        candidates = correlation[..., : LONGEST + 1 - SHORTEST]
+        share = candidates.max(axis=-1) / np.maximum(correlation[..., -1], TINY)
+        return LONGEST - candidates.argmax(axis=-1), np.maximum(share, 0.0)
 
-    def _echo(self, history: Floats, lag: NDArray[np.intp]) -> Floats:
-        """Give what was loudest within a frame of `lag` ago."""
-        now = 2 * LONGEST + 1 + np.arange(len(lag))[:, None]
-        loudest: Floats = history[now - lag + NEIGHBOURS, self._n].max(axis=0)
-        return loudest
+    def _echoes(self, groups: Floats, beat: NDArray[np.intp]) -> tuple[Floats, Floats]:
+        """Give what was loudest within a frame of one beat ago, and of what is usual at this place of the beat."""
+        past, usual = (np.concatenate([kept, groups]) for kept in (self._groups, self._usual))
+        before = LONGEST + 1 + np.arange(len(beat))[:, None] - beat
+        expected = np.empty_like(groups)
+        for i, place in enumerate(before):  # a beat is longer than a block may be: one frame at a time
+            expected[i] = usual[place + NEIGHBOURS, self._n].max(axis=0)
+            usual[LONGEST + 1 + i] += USUAL_KEPT * (usual[place, self._n] - groups[i])
+        self._groups, self._usual = past[len(beat) :], usual[len(beat) :]
+        return past[before + NEIGHBOURS[..., None], self._n].max(axis=0), expected
 
 
 def bursts(spectra: Spectra) -> Floats:
@@ -162,17 +169,22 @@ def bursts(spectra: Spectra) -> Floats:
 
 def running(x: Floats, kept: float, state: Floats) -> tuple[Floats, Floats]:
     """Running mean along the first axis that keeps the share `kept` of itself at each step, and its new state."""
-    y, state = lfilter([1 - kept], [1, -kept], x, axis=0, zi=state)
-    return y, state
+    return filtered((np.array([1 - kept]), np.array([1, -kept])), x, state, axis=0)
+
+
+def windows(x: Floats, length: int) -> Floats:
+    """View every `length` rows in a row of `x`: sliding_window_view without its checks, which take 30 µs."""
+    return np.ndarray((len(x) - length + 1, length, *x.shape[1:]), x.dtype, x, 0, (x.strides[0], *x.strides))
 
 
 class TrainedMask:
-    """A dense layer of rectifiers, one gated recurrent unit (Cho 2014, in torch's form) and 129 sigmoids.
+    """A dense layer of rectifiers, one gated recurrent unit (Cho 2014, in torch's form), 129 sigmoids that see both.
 
     The gains run from the mode's floor to 1.
 
     `weights`: dense_w (units, 207 + 3), dense_b, input_w (3 units, units), input_b, state_w (3 units, units),
-    state_b (gates in the order reset, update, new), gain_w (129, units), gain_b.
+    state_b (gates in the order reset, update, new), gain_w (129, 2 units: for the state, then for the dense layer),
+    gain_b.
     """
 
     trained = True
@@ -203,7 +215,7 @@ class TrainedMask:
             gates = sigmoid(enters[: 2 * n] + staying[: 2 * n])
             new = np.tanh(enters[2 * n :] + gates[:n] * staying[2 * n :])
             self._state = state[:] = new + gates[n:] * (self._state - new)
-        kept = sigmoid(each(states, w["gain_w"]) + w["gain_b"]).astype(np.float64)
+        kept = sigmoid(each(np.concatenate([states, hidden], axis=1), w["gain_w"]) + w["gain_b"]).astype(np.float64)
         return self._floor + (1 - self._floor) * kept
 
 
@@ -265,7 +277,8 @@ def packaged_weights() -> Weights | None:
     try:
         with files("agent.dsp").joinpath("weights", "auscultation.npz").open("rb") as file:
             weights = unpacked(np.load(file))
-            return weights if weights["dense_w"].shape[1] == FEATURES + len(MODES) else None
+            units, seen = weights["dense_w"].shape
+            return weights if seen == FEATURES + len(MODES) and weights["gain_w"].shape == (BINS, 2 * units) else None
     except (OSError, EOFError, ValueError, KeyError, AttributeError, BadZipFile):
         return None
 

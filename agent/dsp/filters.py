@@ -13,10 +13,12 @@ Floats = NDArray[np.float64]
 Kind = Literal["lowpass", "highpass", "bandpass"]
 
 
-def filtered(ba: tuple[Floats, Floats], x: NDArray[Any], state: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Filter the last axis of `x` (..., n) with numerator and denominator; as `scipy.signal.lfilter` with `zi`."""
+def filtered(
+    ba: tuple[Floats, Floats], x: NDArray[Any], state: NDArray[Any], axis: int = -1
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Filter one axis of `x` with numerator and denominator; as `scipy.signal.lfilter` with `zi`."""
     b, a = ba
-    y, state = _linear_filter(b, a, x, -1, state)
+    y, state = _linear_filter(b, a, x, axis, state)
     return y, state
 
 

@@ -6,10 +6,9 @@ alternately S1 and S2 at the intervals that period and its systole allow, that e
 """
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from agent.dsp.auscultation_mask import FRAME, FRAMES_HZ, FS_HZ, HOP, WINDOW, Mask, mask_for
+from agent.dsp.auscultation_mask import FRAME, FRAMES_HZ, FS_HZ, HOP, WINDOW, Mask, mask_for, windows
 from agent.dsp.stream import as_samples, check_rate
 from agent.model import Floats, HeartSound, NoValue, Rate, StageEvent
 
@@ -20,7 +19,7 @@ FIRST = 160  # 2.6 s
 EVERY = 32  # a decision every half second
 RUN = FRAME + (EVERY - 1) * HOP  # samples of the frames in between
 RATES = (38.0, 190.0)
-SURE = 0.35  # autocorrelation at the period, of that at 0
+SURE = 0.32  # autocorrelation at the period, of that at 0
 AGREE = 0.08  # two estimates in a row within 8 %
 SILENT = 1e-9  # band power
 
@@ -70,7 +69,7 @@ class HeartSounds:
         self._pending = np.concatenate([self._pending, np.where(np.isfinite(x), x, 0.0)])
         found: list[HeartSound] = []
         while len(self._pending) >= RUN:  # always the same frames at once: the cutting of the input cannot matter
-            spectra = np.fft.rfft(sliding_window_view(self._pending[:RUN], FRAME)[::HOP] * WINDOW)
+            spectra = np.fft.rfft(windows(self._pending[:RUN], FRAME)[::HOP] * WINDOW)
             self._pending = self._pending[EVERY * HOP :]
             self._start += EVERY * HOP
             power = np.abs(spectra * self._mask.gains(spectra)) ** 2

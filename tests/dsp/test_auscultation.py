@@ -1,6 +1,7 @@
 """The stethoscope's denoiser: its delay, its promises (never louder, any cutting), bad input, the fallback."""
 
 from importlib import resources
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.lib.stride_tricks import sliding_window_view
 
 from agent.dsp import auscultation_mask as masks
 from agent.dsp.auscultation import DELAY, AuscultationDenoiser
@@ -266,7 +268,16 @@ def weights_read_again():
     masks.packaged_weights.cache_clear()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 cut short", b"not an archive at all"])
+def of_another_shape():
+    """Weights of a network whose last layer does not see the dense one."""
+    shapes = dict.fromkeys(masks.WEIGHTS, (2, 2)) | {"dense_w": (2, FEATURES + 3)}
+    archive = BytesIO()
+    steps = {f"{name}_step": np.ones((2, 1), np.float32) for name in shapes}
+    np.savez(archive, **{name: np.ones(shape, np.int8) for name, shape in shapes.items()}, **steps)
+    return archive.getvalue()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 cut short", b"not an archive at all", of_another_shape()])
 def test_missing_or_damaged_weights_fall_back_and_say_so(monkeypatch, tmp_path, content):
     if content is not None:
         (tmp_path / "weights").mkdir()
@@ -296,7 +307,7 @@ def test_masks_stay_within_0_and_1():
     rng = np.random.default_rng(3)
     small = {
         "dense_w": (8, FEATURES + 3), "dense_b": (8,), "input_w": (24, 8), "input_b": (24,),
-        "state_w": (24, 8), "state_b": (24,), "gain_w": (BINS, 8), "gain_b": (BINS,),
+        "state_w": (24, 8), "state_b": (24,), "gain_w": (BINS, 16), "gain_b": (BINS,),
     }  # fmt: skip
     weights = {name: 3 * rng.standard_normal(shape).astype(np.float32) for name, shape in small.items()}
     for mask in (TrainedMask("heart", weights), ClassicalMask("heart")):
@@ -349,14 +360,20 @@ def test_features_show_what_is_shorter_than_a_frame():
     assert without.max() < 0.6
 
 
-def test_features_show_the_beat_before():
-    """Sound in one band every 50 frames: its group was loud one and two beats ago, and the sound is regular."""
+def test_features_show_the_beat_before_and_the_usual_one():
+    """Sound in one band every 50 frames, one beat left out: a beat later it is missed, and still known to be usual."""
     rng = np.random.default_rng(5)
     frames = np.fft.rfft(rng.standard_normal((400, 256)))
-    frames[::50, 2:6] *= 30
+    frames[:300:50, 2:6] *= 30
+    frames[350::50, 2:6] *= 30
     seen = features_of(frames)
-    echo, twice, regular = seen[300:, 146:164], seen[300:, 164:182], seen[300:, 182]
-    on, off = slice(0, None, 50), slice(25, None, 50)
-    assert echo[on, 0].min() > echo[off, 0].max() + 1
-    assert twice[on, 0].min() > twice[off, 0].max() + 1
-    assert regular.mean() > 0.5 > features_of(np.fft.rfft(rng.standard_normal((400, 256))))[300:, 182].mean()
+    echo, usual, regular = seen[:, 146], seen[:, 164], seen[:, 182]
+    on, after_the_missing, off = [200, 250, 300], 350, slice(225, None, 50)
+    assert min(echo[on].min(), usual[on].min()) > max(echo[off].max(), usual[off].max()) + 1
+    assert echo[after_the_missing] < echo[on].min() - 1 < usual[after_the_missing]
+    assert regular[200:].mean() > 0.5 > features_of(np.fft.rfft(rng.standard_normal((400, 256))))[200:, 182].mean()
+
+
+def test_windows_are_numpys():
+    x = np.arange(60.0).reshape(10, 3, 2)
+    np.testing.assert_array_equal(masks.windows(x, 4), np.moveaxis(sliding_window_view(x, 4, axis=0), -1, 1))

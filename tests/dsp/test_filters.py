@@ -35,9 +35,10 @@ def test_it_is_scipys_filter_to_the_last_bit(shape):  # whose inner loop is call
 
 @pytest.mark.parametrize("kind", [float, complex])
 def test_a_filter_with_a_given_state_is_scipys_to_the_last_bit(kind):
-    ba, x, state = signal.butter(2, 0.1), RNG.normal(size=(3, 50)).astype(kind), np.ones((3, 2), kind)
-    for found, expected in zip(filtered(ba, x, state), signal.lfilter(*ba, x, zi=state), strict=True):
-        np.testing.assert_array_equal(found, expected)
+    ba, rows, states = signal.butter(2, 0.1), RNG.normal(size=(3, 50)).astype(kind), np.ones((3, 2), kind)
+    for axis, x, state in ((-1, rows, states), (0, rows.T, states.T)):
+        for found, expected in zip(filtered(ba, x, state, axis), signal.lfilter(*ba, x, axis, zi=state), strict=True):
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_sections_are_scipys_to_the_last_bit_and_leave_what_they_are_given():

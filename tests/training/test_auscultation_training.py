@@ -10,7 +10,7 @@ from agent.dsp.auscultation_mask import FLOOR, MODES, Features, TrainedMask, unp
 from training import recordings
 from training.body_sounds import FS_HZ, burst, crackle, heart, lung
 from training.frames import features_of, spectra_of
-from training.mixing import SNR_DB, Pools, make_pools, noise_gain, sources
+from training.mixing import NEARLY_CLEAN, SNR_DB, Pools, make_pools, noise_gain, sources
 from training.room_noises import KINDS, noise
 
 PCG = Path(os.environ.get("BESACE_DATA", Path(__file__).parents[2].parent / "shared" / "data")) / "pcg"
@@ -82,7 +82,7 @@ def test_noise_gains_span_the_stated_range():
     assert min(inside) < low + 1
     assert max(inside) > high - 1
     nearly_clean = [s for s in snr_db if s > high]
-    assert len(nearly_clean) / len(snr_db) == pytest.approx(0.2, abs=0.05)  # what must be left alone
+    assert len(nearly_clean) / len(snr_db) == pytest.approx(NEARLY_CLEAN, abs=0.05)  # what must be left alone
     assert min(nearly_clean) < 20
     assert 44 < max(nearly_clean) <= 45
     assert len(inside) + len(nearly_clean) == len(snr_db)
