@@ -16,12 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.dsp.filters import Floats, SpikeFilter, band_slope, low_pass
-from agent.dsp.trailing import windows
 
 Ints = NDArray[np.int64]
 
 CONFIRM_S = 0.100  # a candidate is the highest of A this long before and after
-FIRST_S, FIRST = 0.13, 0.75  # a peak so shortly before it, of so much of it: a wide complex, R is at its first slope
 WAKE_S, WAKE = 0.6, 0.05  # so long after the start a candidate has this share of A's peak since: a step there rings
 MEMORY_S = 2.3  # how far back features look
 UPWARD = 1.2  # preference of an upward deflection as R
@@ -47,19 +45,18 @@ N_STATIC = 4 + 2 * len(_AROUND_S) + 2 * len(_PAST_RANKS)
 class Peaks:
     """Candidates of one push before a closer look, oldest first.
 
-    `peak`: sample of the envelope's maximum; `begin`: of the one that R is sought at; `height`: (2, n) peaks of both
-    envelopes (mV²/s²); `log_a`, `log_b`: half their natural logarithms.
+    `peak`: sample of the envelope's maximum; `height`: (2, n) peaks of both envelopes (mV²/s²); `log_a`, `log_b`:
+    half their natural logarithms.
     """
 
     peak: Ints
-    begin: Ints
     height: Floats
     log_a: Floats
     log_b: Floats
 
     def after(self, n: int) -> "Peaks":
         """Return all but the first `n`."""
-        return Peaks(self.peak[n:], self.begin[n:], self.height[:, n:], self.log_a[n:], self.log_b[n:]) if n else self
+        return Peaks(self.peak[n:], self.height[:, n:], self.log_a[n:], self.log_b[n:]) if n else self
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +93,7 @@ class QrsFrontEnd:
 
     def __init__(self, fs_hz: float) -> None:
         self.fs_hz = fs_hz
-        self.confirm, self._reach = round(CONFIRM_S * fs_hz), round(FIRST_S * fs_hz)
+        self.confirm = round(CONFIRM_S * fs_hz)
         self._spikes = SpikeFilter(fs_hz)
         self._bands = (band_slope(fs_hz, 6.0, 24.0), band_slope(fs_hz, 16.0, 45.0))
         self._smooth = (low_pass(fs_hz, 5.0, 3), low_pass(fs_hz, 5.0, 3))
@@ -175,23 +172,24 @@ class QrsFrontEnd:
             return np.rint(np.asarray(seconds, np.float64) * fs).astype(np.int64)
 
         self.delay_s = (delay_a + self.confirm) / fs
+        self._window = np.arange(-self.confirm, self.confirm + 1)
         self._near = columns(0.01 * np.arange(-7, 3))
         slope_to_wave = self._spikes.delay - delay_slope
         reach = round(0.045 * fs)
-        self._to_energy = delay_slope - delay_a - reach
-        self._lever = self._to_energy + np.arange(2.0 * reach + 1)
+        energy = np.arange(-reach, reach + 1) - (delay_a - delay_slope)
+        self._lever = energy.astype(np.float64)
         sigma = np.sqrt(np.log(2.0)) / (2 * np.pi * WAVE_HZ) * fs  # of the Gaussian that is 3 dB down at 35 Hz
         tail, half = int(np.ceil(3 * sigma)), round(0.06 * fs)
-        self._to_search, self._search = slope_to_wave - half - tail, 2 * (half + tail) + 1
+        self._search = np.arange(-half - tail, half + tail + 1) + slope_to_wave
         taps = np.exp(-0.5 * (np.arange(-tail, tail + 1) / sigma) ** 2)
-        self._blur = np.zeros((self._search, 2 * half + 1))
+        self._blur = np.zeros((len(self._search), 2 * half + 1))
         for k in range(2 * half + 1):
             self._blur[k : k + len(taps), k] = taps / taps.sum() * TO_PICOVOLTS
         self._to_r = slope_to_wave - half - self._spikes.delay
         course = columns((*_AROUND_S, *_PAST_S))
         patch = columns(_PATCH_S) - (delay_a - delay_slope)
         span = columns(0.01 * np.arange(-15, 11)) - (delay_a - self._spikes.delay)
-        parts = ((2, course), (3, course), (1, patch), (0, span))  # row, columns
+        parts = ((2, course), (3, course), (1, energy), (1, patch), (0, span))  # row, columns
         self._cuts = np.cumsum([len(part) for _, part in parts])[1:-1].tolist()
         self._reads = np.array([(row, column) for row, part in parts for column in part.tolist()])
 
@@ -201,23 +199,19 @@ class QrsFrontEnd:
             return None
         self._done = stop
         a = self._rows[2]
-        search = first - self._reach
-        here = a[search:stop]
-        tops = np.flatnonzero((a[search - 1 : stop - 1] < here) & (here >= a[search + 1 : stop + 1]))
-        tops += search
-        around = windows(a, 2 * self.confirm + 1)[tops - self.confirm]
-        height = around[:, self.confirm]
-        kept = (around.argmax(axis=1) == self.confirm) & (tops >= first) & (height > LEAST_SLOPE_MV_PER_S**2)
-        before = np.maximum(np.flatnonzero(kept) - 1, 0)
-        peaks = tops[kept]
-        lead = (height[before] > FIRST**2 * height[kept]) & (tops[before] >= peaks - self._reach)
-        begin = np.where(lead, tops[before], peaks)
+        here = a[first:stop]
+        peaks = np.flatnonzero((a[first - 1 : stop - 1] < here) & (here >= a[first + 1 : stop + 1]))
+        if not peaks.size:
+            return None
+        peaks += first
+        peaks = peaks[a.take(peaks) > LEAST_SLOPE_MV_PER_S**2]
+        window = a.take(peaks[:, None] + self._window)
+        peaks = peaks[window.argmax(axis=1) == self.confirm]
         start = self._first - self._at
         if peaks.size and peaks[0] < start + self._wake:
             begun = max(start, 0)
             highest = np.maximum.accumulate(a[begun : peaks[-1] + 1])[peaks - begun]
-            awake = (a.take(peaks) > WAKE**2 * highest) | (peaks >= start + self._wake)
-            peaks, begin = peaks[awake], begin[awake]
+            peaks = peaks[(a.take(peaks) > WAKE**2 * highest) | (peaks >= start + self._wake)]
         if not peaks.size:
             return None
         height = np.empty((2, len(peaks)))
@@ -225,18 +219,19 @@ class QrsFrontEnd:
         np.maximum.reduce(self._rows[3].take(peaks[:, None] + self._near), axis=1, out=height[1])
         np.maximum(height[1], FLOOR**2 * height[0], out=height[1])
         log_a, log_b = 0.5 * np.log(height)
-        return Peaks(peaks + self._at, begin + self._at, height, log_a, log_b)
+        return Peaks(peaks + self._at, height, log_a, log_b)
 
     def describe(self, found: Peaks) -> Candidates | None:
         """Look closer at candidates of the latest push; None when none is large and wide enough to be a QRS."""
         n, peaks, log_a = len(found.peak), found.peak - self._at, found.log_a
         if not n:
             return None
-        seen = self._rows.take(peaks[:, None] + self._where)
-        to_patch, to_span = self._cuts
-        courses = seen[:, :to_patch].reshape(n, 2, _COURSE)
-        patch, span = seen[:, to_patch:to_span], seen[:, to_span:]
-        r, wide, wide_enough, size = self._locate(found.begin - self._at, span)
+        column = peaks[:, None]
+        seen = self._rows.take(column + self._where)
+        to_energy, to_patch, to_span = self._cuts
+        courses = seen[:, :to_energy].reshape(n, 2, _COURSE)
+        energy, patch, span = seen[:, to_energy:to_patch], seen[:, to_patch:to_span], seen[:, to_span:]
+        r, wide, wide_enough, size = self._locate(column, energy, span)
 
         courses[:, :, len(_AROUND_S) :].sort(axis=2)
         ratios = courses.take(_SHOWN, axis=2)
@@ -259,30 +254,29 @@ class QrsFrontEnd:
         candidates = Candidates(found.peak, r + self._at, log_a, found.log_b, features, patch)
         return candidates if counted.all() else candidates.only(counted)
 
-    def _locate(self, begin: Ints, span: Floats) -> tuple[Ints, Floats, NDArray[np.bool_], Floats]:
+    def _locate(self, column: Ints, energy: Floats, span: Floats) -> tuple[Ints, Floats, NDArray[np.bool_], Floats]:
         """Return the columns of R; how long (s) its deflection exceeds 15 % of it; if it is no pulse; its size (mV).
 
         R is the extremum of the wave below 35 Hz within 60 ms of the slope's centre of energy, measured from the
         mean of the stretch's two ends; an upward one is preferred by a fifth, as annotators do.
         """
-        energy = windows(self._rows[1], len(self._lever))[begin + self._to_energy]
         energy *= energy
         energy += 1e-12
         moment = np.einsum("ij,j->i", energy, self._lever)
         moment /= np.add.reduce(energy, axis=1)
-        centre = begin + np.rint(moment).astype(np.int64)
+        centre = column + np.rint(moment).astype(np.int64)[:, None]
         # A matrix product's last bits depend on how many candidates came at once: rounded off, as R must not.
-        near = windows(self._rows[0], self._search)[centre + self._to_search] @ self._blur
+        near = self._rows[0].take(centre + self._search) @ self._blur
         np.rint(near, out=near)
         off = near - 0.5 * (near[:, :1] + near[:, -1:])
         height = np.abs(off)
         highest = np.maximum.reduce(height, axis=1)
         np.maximum(off * UPWARD, height, out=off)
-        r = centre + off.argmax(axis=1) + self._to_r
+        r = centre[:, 0] + off.argmax(axis=1) + self._to_r
         above = height > 0.15 * highest[:, None]
         wide = np.maximum(np.add.reduce(above, axis=1), 1) / self.fs_hz
         height *= above
         wide_enough = np.add.reduce(height, axis=1) > (NARROWEST_S * self.fs_hz + 0.5) * (highest + 1.0)
-        wave = np.concatenate((near, span * TO_PICOVOLTS), axis=1)
-        size = (np.maximum.reduce(wave, axis=1) - np.minimum.reduce(wave, axis=1)) / TO_PICOVOLTS
-        return r, wide, wide_enough, size
+        high = np.maximum(np.maximum.reduce(near, axis=1) / TO_PICOVOLTS, np.maximum.reduce(span, axis=1))
+        low = np.minimum(np.minimum.reduce(near, axis=1) / TO_PICOVOLTS, np.minimum.reduce(span, axis=1))
+        return r, wide, wide_enough, high - low

@@ -9,14 +9,14 @@ from numpy.typing import ArrayLike
 from agent.dsp.filters import Floats
 from agent.dsp.heart_rate import SILENCE_S, HeartRate
 from agent.dsp.lead_watch import LeadWatch
-from agent.dsp.qrs_decision import FIRST_BEATS, Decision, Network
+from agent.dsp.qrs_decision import Decision, Network
 from agent.dsp.qrs_features import Peaks, QrsFrontEnd
 from agent.dsp.stream import as_samples, check_rate
 from agent.model import Beat, Happening, NoValue, Rate, StageEvent
 
 OUT_OF_RANGE_MV = 1e4  # no front end gives ten volts: such a number, NaN and infinity are no samples
 STEADY_SHARE = 0.9  # of RR intervals near their median
-MOST_DOUBT = ((STEADY_SHARE, 0.30), (0.6, 0.0165), (0.0, 0.0095))  # below it times background; set on records held out
+MOST_DOUBT = ((STEADY_SHARE, 0.32), (0.6, 0.0175), (0.0, 0.010))  # below it times background; set on records held out
 LATEST_S = 0.55  # by when any beat is confirmed
 MOST_S = 30.0  # of samples taken at once
 HELD_S = 0.05  # a longer run of no samples is a gap
@@ -58,7 +58,6 @@ class RPeakDetector:
         self._next = 0
         self._held = 0.0
         self._missing = 0  # samples of the present run that were none
-        self._told = 0  # beats
         self._events: list[StageEvent] = []
         self._decision.reset()
         self._rate.reset()
@@ -168,17 +167,12 @@ class RPeakDetector:
         return self._decision.decide(candidates) if candidates else []
 
     def _take(self, beats: list[Beat]) -> list[Beat]:
-        told = []
         for beat in beats:
-            if beat.late and self._told < FIRST_BEATS:  # there is no rhythm yet that it could be missed in
-                continue
             if not self._silent and beat.index > self._heard + self._silence:
                 self._no_beats()
             self._heard, self._silent = beat.index, False
             self._rate.beat(beat.time_s)
-            self._told += 1
-            told.append(beat)
-        return told
+        return beats
 
     def _no_beats(self) -> None:
         self._silent = True

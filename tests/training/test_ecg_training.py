@@ -4,13 +4,22 @@ import pytest
 from agent.dsp.qrs_decision import N_DYNAMIC, Network
 from agent.dsp.qrs_features import N_STATIC
 from training.ecg import Case, auc, averaged, candidates, fit, logistic, match, weighed
-from training.ecg_signals import FS_HZ, _drawn, _p_waves
+from training.ecg_signals import FS_HZ, _p_waves, _synthetic
 
 
 def minute(seed):
     rng = np.random.default_rng(seed)
     noise = {kind: rng.standard_normal(30_000) for kind in ("em", "ma", "bw")}
-    return _drawn(rng, noise, seed)
+    return _synthetic(rng, noise, seed)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_synthetic_lessons_are_finite_and_their_beats_lie_inside(seed):
+    lesson = minute(seed)
+    assert np.isfinite(lesson.mv).all()
+    assert len(lesson.mv) == 60 * lesson.fs_hz
+    assert (np.diff(lesson.beats) > 0).all()
+    assert ((lesson.beats >= 0) & (lesson.beats < len(lesson.mv))).all()
 
 
 def test_a_case_is_weighed_as_the_detector_weighs_it():
