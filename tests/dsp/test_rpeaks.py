@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from synthetic_ecg import alternating, clock, ecg, half_sine, pace_pulses, regular
+from synthetic_ecg import clock, ecg, half_sine, pace_pulses, regular
 
 from agent.dsp.rpeaks import RPeakDetector
 from agent.model import Happening, NoValue
+from benchmarks.ecg_monitor import ALTERNATING, ENDS, PHASES_S, alternates, silence_s, step_s
 
 DATA = Path(os.environ.get("BESACE_DATA") or Path(__file__).parents[2].parent / "shared" / "data") / "ecg"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no recordings beside the repository")
 RATES = [125.0, 250.0, 360.0, 500.0, 1000.0]
-SOME_RATES = [125.0, 360.0, 1000.0]
 
 
 def run(x, fs_hz, block_s=0.2):
@@ -98,15 +98,9 @@ def test_a_slow_rhythm_on_a_silent_line_is_no_lead_off(fs_hz, rate):
 
 
 @pytest.mark.parametrize("fs_hz", RATES)
-@pytest.mark.parametrize(
-    ("intervals", "bpm"), [((0.55, 0.95), 80), ((0.6, 1.4), 60), ((0.4, 0.6), 120), ((0.62, 0.71), 90)]
-)
-def test_alternating_rhythms_read_their_rate(fs_hz, intervals, bpm):  # in the manner of waveforms 3a to 3d
-    at = alternating(intervals, 20)
-    wide = np.arange(len(at)) % 2 == 1
-    x = ecg(fs_hz, 20, at, amplitude_mv=np.where(wide, -0.8, 0.5), width_s=np.where(wide, 0.11, 0.07), noise_mv=0.01)
-    rates = [b for t, b in run(x, fs_hz)[2] if t > 10]
-    assert all(b == pytest.approx(bpm, abs=1.5) for b in rates)
+@pytest.mark.parametrize(("intervals", "bpm"), ALTERNATING)
+def test_alternating_rhythms_read_their_rate(fs_hz, intervals, bpm):
+    assert all(shown == pytest.approx(bpm, abs=1.5) for shown in alternates(fs_hz, intervals))
 
 
 @needs_data
@@ -119,14 +113,7 @@ def test_ec13_waveform_3a_reads_80():
 @pytest.mark.parametrize("fs_hz", [125.0, 500.0])
 @pytest.mark.parametrize(("after", "limit_s"), [(120, 6.5), (40, 6.0)])
 def test_a_step_in_rate_shows_in_time(fs_hz, after, limit_s):
-    steps = []
-    for phase in (0.0, 0.15, 0.3, 0.45, 0.6):
-        before = regular(80, 20, 0.5 + phase)
-        step = before[-1]
-        at = np.concatenate((before, np.arange(step + 60 / after, 39, 60 / after)))
-        rates = run(ecg(fs_hz, 40, at, noise_mv=0.01), fs_hz, 0.05)[2]
-        steps.append(next(t for t, bpm in rates if t > step and bpm is not None and abs(bpm - after) <= 2) - step)
-    assert max(steps) <= limit_s
+    assert max(step_s(fs_hz, after, phase_s) for phase_s in PHASES_S) <= limit_s
 
 
 @pytest.mark.parametrize("fs_hz", RATES)
@@ -143,28 +130,9 @@ def test_pacing_pulses_are_never_counted(fs_hz, height_mv, width_s):
 
 
 @pytest.mark.parametrize("fs_hz", RATES)
-@pytest.mark.parametrize("end", ["flat", "mains", "pulses", "noise", "p waves"])
+@pytest.mark.parametrize("end", ENDS)
 def test_asystole_is_told_within_5_s(fs_hz, end):
-    at = regular(80, 15)
-    x = ecg(fs_hz, 30, at, p_mv=0.12, noise_mv=0.005)
-    t, stop = clock(fs_hz, 30), at[-1]
-    rest = t > stop + 0.45
-    x[rest] = {
-        "flat": 0.0 * t,
-        "mains": 0.1 * np.sin(2 * np.pi * 50 * t),
-        "pulses": pace_pulses(fs_hz, 30, regular(80, 29), 5.0, 0.001),
-        "p waves": sum(0.12 * half_sine(t, p, 0.1) for p in regular(80, 29)),
-        "noise": 0.01 * np.random.default_rng(0).standard_normal(t.size),
-    }[end][rest]
-    detector, told = RPeakDetector(fs_hz), None
-    for k in range(0, len(x), round(0.1 * fs_hz)):
-        detector.push(x[k : k + round(0.1 * fs_hz)])
-        kinds = {e.kind for e in detector.events() if e.time_s > stop}
-        if Happening.NO_BEATS in kinds and told is None:
-            told = (k + round(0.1 * fs_hz)) / fs_hz - stop
-    assert told is not None
-    assert told <= 5.0
-    assert detector.rate().bpm is None
+    assert silence_s(fs_hz, end) <= 5.0
 
 
 @pytest.mark.parametrize("fs_hz", RATES)
