@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from agent.dsp.auscultation_mask import (
     FRAME,
-    FRAMES_HZ,
     FS_HZ,
     HOP,
     TINY,
     WINDOW,
     Mask,
+    Running,
     Spectra,
     mask_for,
-    running,
     windows,
 )
 from agent.dsp.filters import filtered
@@ -51,7 +50,7 @@ class Mode(Enum):
 
 
 CLEAN_DB, CLEANEST_DB = 24.0, 30.0
-CLEAN_KEPT = 1 - 1 / (4 * FRAMES_HZ)
+CLEAN = Running(4.0)
 
 
 class Bypass:
@@ -67,11 +66,13 @@ class Bypass:
     def opened(self, spectra: Spectra, gains: Floats) -> Floats:
         """Give the gains of the next frames, opened as far as these are clean."""
         power = spectra.real**2 + spectra.imag**2
-        parts = (np.stack([gains, 1 - gains], axis=1) ** 2 * power[:, None]).sum(axis=2)
-        powers, self._powers = running(parts, CLEAN_KEPT, self._powers)
-        clean_db = 10 * np.log10((powers[:, :1] + TINY) / (powers[:, 1:] + TINY))
-        share: Floats = np.clip((clean_db - CLEAN_DB) / (CLEANEST_DB - CLEAN_DB), 0.0, 1.0)
-        return gains + share * (1 - gains)
+        taken = 1 - gains
+        parts = np.stack([(part * part * power).sum(axis=1) for part in (gains, taken)], axis=1)
+        powers, self._powers = CLEAN.of(parts, self._powers)
+        powers += TINY
+        clean_db = 10 * np.log10(powers[:, :1] / powers[:, 1:])
+        share: Floats = np.minimum(np.maximum((clean_db - CLEAN_DB) / (CLEANEST_DB - CLEAN_DB), 0.0), 1.0)
+        return gains + share * taken
 
 
 class AuscultationDenoiser:

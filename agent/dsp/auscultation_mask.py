@@ -29,15 +29,13 @@ PASS_HZ = {"heart": (20.0, 400.0), "lung": (60.0, 1600.0), "wide": (20.0, 1600.0
 FLOOR = {"heart": 10 ** (-45 / 20), "lung": 10 ** (-4 / 20), "wide": 10 ** (-12 / 20)}  # nothing is lowered further
 LEVEL_S = 2.0
 SMOOTHING_S = 0.1
+BEATS_S = 3.0
 RISE = 0.25 / FRAMES_HZ  # of the tracked minimum, 2.5 dB a second
 STARTING = 12  # frames in which it follows upwards too: the first hold little sound
 LOW_BANDS = 4  # 16-47, 47-94, 94-156 and 156-250 Hz
 SHORTEST, LONGEST = 20, 94  # frames between heart beats: 188 to 40 a minute
 NEIGHBOURS = np.array([[-1], [0], [1]])
-FORGET = 1 - 1 / (3 * FRAMES_HZ)
 USUAL_KEPT = 0.7  # of a beat's usual loudness, by each beat
-LEVEL_KEPT = 1 - 1 / (LEVEL_S * FRAMES_HZ)
-SMOOTH_KEPT = 1 - 1 / (SMOOTHING_S * FRAMES_HZ)
 GROUP_STARTS = np.arange(0, BANDS, 4)[:18]
 GROUP_SIZES = np.diff(np.append(GROUP_STARTS, BANDS))
 GROUPS = len(GROUP_STARTS)
@@ -62,6 +60,21 @@ class Mask(Protocol):
 
     def reset(self) -> None:
         """Forget everything."""
+
+
+class Running:
+    """Running mean of frames that keeps all but a part in `over_s` x 62.5 of itself at each step."""
+
+    def __init__(self, over_s: float) -> None:
+        self.kept = 1 - 1 / (over_s * FRAMES_HZ)
+        self._filter = np.array([1 - self.kept]), np.array([1, -self.kept])
+
+    def of(self, x: Floats, state: Floats) -> tuple[Floats, Floats]:
+        """Give the mean after each of the frames along the first axis, and the state for the next."""
+        return filtered(self._filter, x, state, axis=0)
+
+
+LEVEL, SMOOTH, BEATS = Running(LEVEL_S), Running(SMOOTHING_S), Running(BEATS_S)
 
 
 def band_matrix() -> Floats:
@@ -111,8 +124,8 @@ class Features:
         power = (spectra.real**2 + spectra.imag**2) @ self._bands + TINY
         x, low = np.log10(power[..., :BANDS]), power[..., BANDS:]
         frames = self._frames + np.arange(1.0, len(x) + 1)
-        weight = (1 - LEVEL_KEPT**frames)[:, None, None]  # of what a running mean that began at 0 has seen
-        level, self._level = running(x.mean(axis=-1, keepdims=True), LEVEL_KEPT, self._level)
+        weight = (1 - LEVEL.kept**frames)[:, None, None]  # of what a running mean that began at 0 has seen
+        level, self._level = LEVEL.of(x.mean(axis=-1, keepdims=True), self._level)
         relative = x - level / weight
         beat, regular = self._beat(np.sqrt(np.sqrt(low)), weight)
         groups = np.add.reduceat(relative, GROUP_STARTS, axis=-1) / GROUP_SIZES
@@ -124,8 +137,8 @@ class Features:
     def _least(self, x: Floats) -> Floats:
         """Follow each band's minimum."""
         if self._smooth is None:
-            self._smooth = SMOOTH_KEPT * x[:1]
-        smooth, self._smooth = running(x, SMOOTH_KEPT, self._smooth)
+            self._smooth = SMOOTH.kept * x[:1]
+        smooth, self._smooth = SMOOTH.of(x, self._smooth)
         for number, now in enumerate(smooth, self._frames):
             if number >= STARTING:
                 np.minimum(now, self._minimum + RISE, out=now)
@@ -134,13 +147,13 @@ class Features:
 
     def _beat(self, envelopes: Floats, weight: Floats) -> tuple[NDArray[np.intp], Floats]:
         """Follow the autocorrelation; give the best lag in frames and its share of the whole."""
-        mean, self._mean = running(envelopes, LEVEL_KEPT, self._mean)
+        mean, self._mean = LEVEL.of(envelopes, self._mean)
         e = envelopes * weight / mean - 1
         past = np.concatenate([self._envelopes, e])
         self._envelopes = past[len(e) :]
         lagged = windows(past, LONGEST + 1).transpose(0, 2, 3, 1)  # (frames, n, bands, lags), longest lag first
-        products = (e[:, :, None, :] @ lagged)[:, :, 0] * (1 / (1 - FORGET))
-        correlation, self._correlation = running(products, FORGET, self._correlation)
+        products = (e[:, :, None, :] @ lagged)[:, :, 0] * (1 / (1 - BEATS.kept))
+        correlation, self._correlation = BEATS.of(products, self._correlation)
         candidates = correlation[..., : LONGEST + 1 - SHORTEST]
         share = candidates.max(axis=-1) / np.maximum(correlation[..., -1], TINY)
         return LONGEST - candidates.argmax(axis=-1), np.maximum(share, 0.0)
@@ -165,11 +178,6 @@ def bursts(spectra: Spectra) -> Floats:
     power = (pieces**2).sum(axis=-1)[..., PIECES] / PIECE_WINDOW + TINY / FRAME
     loudness: Floats = np.log10(power / power.mean(axis=-1, keepdims=True))
     return loudness.reshape(*spectra.shape[:-1], -1)
-
-
-def running(x: Floats, kept: float, state: Floats) -> tuple[Floats, Floats]:
-    """Running mean along the first axis that keeps the share `kept` of itself at each step, and its new state."""
-    return filtered((np.array([1 - kept]), np.array([1, -kept])), x, state, axis=0)
 
 
 def windows(x: Floats, length: int) -> Floats:
