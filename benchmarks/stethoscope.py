@@ -252,9 +252,8 @@ def run(snrs: tuple[int, ...], *, ours_only: bool) -> None:
     scorer = load_scorer()
     peers, missing = peer_rows(scorer, snrs, KEPT, new=not ours_only)
     first, ours_summary = row(scorer, "**Besace**, causal, 32 ms blocks", scorer.Streaming(ours), snrs)
-    if not ours_only:
-        peers.insert(0, row(scorer, "Besace without its weights", scorer.Streaming(fallback), snrs)[0])
-    lines = [first, *peers]
+    classical, _ = row(scorer, "Besace without its weights", scorer.Streaming(fallback), snrs)
+    lines = [first, classical, *peers]
     middle, slow = block_ms()
     PAGE.parent.mkdir(parents=True, exist_ok=True)
     images = spectrograms(scorer)
