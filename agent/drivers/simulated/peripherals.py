@@ -218,6 +218,7 @@ class Peripheral:
             )
         )
         self.plugged = False
+        self._moving = asyncio.Lock()  # the radio's advertising is begun and ended in several steps
 
     async def start(self) -> None:
         """Power on and advertise."""
@@ -226,16 +227,18 @@ class Peripheral:
 
     async def plug(self) -> None:
         """Advertise, and again after every disconnection."""
-        self.plugged = True
-        await self.device.start_advertising(
-            advertising_interval_min=ADVERTISE_MS, advertising_interval_max=ADVERTISE_MS, auto_restart=True
-        )
+        async with self._moving:
+            self.plugged = True
+            await self.device.start_advertising(
+                advertising_interval_min=ADVERTISE_MS, advertising_interval_max=ADVERTISE_MS, auto_restart=True
+            )
 
     async def unplug(self) -> None:
         """Go out of reach: links drop, no advertising."""
-        self.plugged = False
-        await self.device.stop_advertising()
-        self.controller.drop_links()
+        async with self._moving:
+            self.plugged = False
+            await self.device.stop_advertising()
+            self.controller.drop_links()
 
     def subscribed(self, characteristic: Characteristic) -> bool:
         """Whether somebody asked for this characteristic's values."""
