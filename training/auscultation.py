@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from agent.dsp.auscultation import FADE
 from agent.dsp.auscultation_mask import BINS, FEATURES, FLOOR, FRAME, FRAMES_HZ, HOP, MODES, WINDOW
 from training.frames import features_of, spectra_of
 from training.mixing import Pools, make_pools, noise_gain, sources
@@ -23,7 +24,6 @@ UNITS = 160
 BATCH = 24
 RATE = 2.5e-3
 REMIXES = 3
-FADE = np.sin(np.pi / 2 * np.arange(HOP, dtype=np.float32) / HOP) ** 2  # as the denoiser begins
 SKIPPED = int(0.5 * FRAMES_HZ) * HOP  # the start-up is not scored
 COMPRESSION = 0.3
 QUIETEST = 1e-3  # magnitudes below are as good as none

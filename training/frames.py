@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.dsp.auscultation_mask import FRAME, HOP, WINDOW, Features
+from agent.dsp.trailing import windows
 
 
 def spectra_of(x: NDArray[Any]) -> NDArray[Any]:
     """Spectra of the frames the denoiser sees, (batch, samples) to (batch, frames, 129)."""
     padded = np.pad(x, ((0, 0), (FRAME - HOP, 0)))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME, axis=1)[:, ::HOP]
+    frames = windows(padded, FRAME)[:, ::HOP]
     return np.fft.rfft(frames * WINDOW.astype(x.dtype))
 
 

@@ -105,7 +105,8 @@ class BleDriver:
 
     async def _found(self) -> BLEDevice:
         try:
-            return await asyncio.wait_for(self._radio.find(self._address), self._patience_s)
+            async with asyncio.timeout(self._patience_s):  # wait_for may swallow a cancellation
+                return await self._radio.find(self._address)
         except TimeoutError as error:
             raise InstrumentError(InstrumentReason.NOT_FOUND, f"{self._address} does not advertise") from error
 

@@ -9,21 +9,11 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.dsp.auscultation_mask import (
-    FRAME,
-    FS_HZ,
-    HOP,
-    TINY,
-    WINDOW,
-    Mask,
-    Running,
-    Spectra,
-    mask_for,
-    windows,
-)
+from agent.dsp.auscultation_mask import FRAME, FS_HZ, HOP, TINY, WINDOW, Mask, Running, Spectra, mask_for
 from agent.dsp.filters import filtered
 from agent.dsp.heart_sounds import HeartSounds
 from agent.dsp.stream import as_samples, check_rate
+from agent.dsp.trailing import windows
 from agent.model import Floats, Happening, StageEvent
 
 __all__ = ["AuscultationDenoiser", "HeartSounds", "Mode"]
@@ -37,6 +27,7 @@ CLIPPED_SAMPLES = 3
 SILENT = 1e-5 * FULL_SCALE
 SILENT_HOPS = 63  # one second
 QUIET_HOPS = 63  # an episode of clipping ends after one second without it
+FADE = np.sin(np.pi / 2 * np.arange(HOP, dtype=np.float32) / HOP) ** 2  # the first hop, after a gap too
 OFFSET_HZ = 0.5
 OFFSET_FILTER = np.array([1.0, -1.0]), np.array([1.0, 2 * np.pi * OFFSET_HZ / FS_HZ - 1])
 
@@ -95,7 +86,6 @@ class AuscultationDenoiser:
     _tail: Floats  # overlap-add not yet complete
     _ready: Floats
     _offset: Floats | None  # state of the offset filter; None: starts with the next hop
-    _fade: Floats
 
     def __init__(self, fs_hz: float = FS_HZ, mode: Mode | str = Mode.HEART, mask: Mask | None = None) -> None:
         check_rate(fs_hz, FS_HZ, FS_HZ)
@@ -146,7 +136,6 @@ class AuscultationDenoiser:
         self._tail = np.zeros((OVERLAP - 1, HOP))
         self._ready = np.zeros(HOP - 1)  # what one pushed sample may ask for before its hop is complete
         self._offset = None
-        self._fade = np.sin(np.pi / 2 * np.arange(HOP) / HOP) ** 2
 
     def _hops(self, x: Floats) -> Floats:
         """Denoise whole hops; all bookkeeping is per hop, so the cutting of the input cannot matter."""
@@ -165,11 +154,12 @@ class AuscultationDenoiser:
 
     def _without_offset(self, x: Floats) -> Floats:
         """First-order high-pass at 0.5 Hz that starts settled on the first hop's mean, faded in over that hop."""
-        state = self._offset if self._offset is not None else np.array([-x[:HOP].mean()])
+        starts = self._offset is None
+        state = np.array([-x[:HOP].mean()]) if self._offset is None else self._offset
         y: Floats
         y, self._offset = filtered(OFFSET_FILTER, x, state)
-        y[: len(self._fade)] *= self._fade
-        self._fade = self._fade[:0]
+        if starts:
+            y[:HOP] *= FADE
         return y
 
     def _watched(self, x: Floats) -> Floats:

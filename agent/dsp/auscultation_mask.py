@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.dsp.filters import filtered
+from agent.dsp.trailing import windows
 from agent.model import Floats
 
 Spectra = NDArray[np.complex128]
@@ -27,9 +28,6 @@ SINGLE = 40  # bands of one bin each, up to 625 Hz
 MODES = ("heart", "lung", "wide")
 PASS_HZ = {"heart": (20.0, 400.0), "lung": (60.0, 1600.0), "wide": (20.0, 1600.0)}
 FLOOR = {"heart": 10 ** (-45 / 20), "lung": 10 ** (-4 / 20), "wide": 10 ** (-12 / 20)}  # nothing is lowered further
-LEVEL_S = 2.0
-SMOOTHING_S = 0.1
-BEATS_S = 3.0
 RISE = 0.25 / FRAMES_HZ  # of the tracked minimum, 2.5 dB a second
 STARTING = 12  # frames in which it follows upwards too: the first hold little sound
 LOW_BANDS = 4  # 16-47, 47-94, 94-156 and 156-250 Hz
@@ -74,7 +72,7 @@ class Running:
         return filtered(self._filter, x, state, axis=0)
 
 
-LEVEL, SMOOTH, BEATS = Running(LEVEL_S), Running(SMOOTHING_S), Running(BEATS_S)
+LEVEL, SMOOTH, BEATS = Running(2.0), Running(0.1), Running(3.0)
 
 
 def band_matrix() -> Floats:
@@ -115,7 +113,7 @@ class Features:
         self._smooth: Floats | None = None
         self._correlation: Floats = np.zeros((1, n, LONGEST + 1))
         self._minimum: Floats = np.full((n, BANDS), np.inf)
-        self._envelopes: Floats = np.zeros((LONGEST, n, LOW_BANDS))  # of the frames before
+        self._envelopes: Floats = np.zeros((n, LOW_BANDS, LONGEST))  # of the frames before
         self._groups: Floats = np.zeros((LONGEST + 1, n, GROUPS))  # of the frames before
         self._usual: Floats = np.zeros((LONGEST + 1, n, GROUPS))
 
@@ -149,9 +147,9 @@ class Features:
         """Follow the autocorrelation; give the best lag in frames and its share of the whole."""
         mean, self._mean = LEVEL.of(envelopes, self._mean)
         e = envelopes * weight / mean - 1
-        past = np.concatenate([self._envelopes, e])
-        self._envelopes = past[len(e) :]
-        lagged = windows(past, LONGEST + 1).transpose(0, 2, 3, 1)  # (frames, n, bands, lags), longest lag first
+        past = np.concatenate([self._envelopes, e.transpose(1, 2, 0)], axis=2)
+        self._envelopes = past[..., len(e) :]
+        lagged = windows(past, LONGEST + 1).transpose(2, 0, 1, 3)  # (frames, n, bands, lags), longest lag first
         products = (e[:, :, None, :] @ lagged)[:, :, 0] * (1 / (1 - BEATS.kept))
         correlation, self._correlation = BEATS.of(products, self._correlation)
         candidates = correlation[..., : LONGEST + 1 - SHORTEST]
@@ -178,11 +176,6 @@ def bursts(spectra: Spectra) -> Floats:
     power = (pieces**2).sum(axis=-1)[..., PIECES] / PIECE_WINDOW + TINY / FRAME
     loudness: Floats = np.log10(power / power.mean(axis=-1, keepdims=True))
     return loudness.reshape(*spectra.shape[:-1], -1)
-
-
-def windows(x: Floats, length: int) -> Floats:
-    """View every `length` rows in a row of `x`: sliding_window_view without its checks, which take 30 µs."""
-    return np.ndarray((len(x) - length + 1, length, *x.shape[1:]), x.dtype, x, 0, (x.strides[0], *x.strides))
 
 
 class TrainedMask:

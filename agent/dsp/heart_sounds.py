@@ -8,8 +8,9 @@ alternately S1 and S2 at the intervals that period and its systole allow, that e
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.dsp.auscultation_mask import FRAME, FRAMES_HZ, FS_HZ, HOP, WINDOW, Mask, mask_for, windows
+from agent.dsp.auscultation_mask import FRAME, FRAMES_HZ, FS_HZ, HOP, WINDOW, Mask, mask_for
 from agent.dsp.stream import as_samples, check_rate
+from agent.dsp.trailing import windows
 from agent.model import Floats, HeartSound, NoValue, Rate, StageEvent
 
 BANDS_BINS = ((1, 3), (3, 6), (6, 10), (10, 16))  # 16-47, 47-94, 94-156 and 156-250 Hz

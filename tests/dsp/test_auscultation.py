@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.lib.stride_tricks import sliding_window_view
 
 from agent.dsp import auscultation_mask as masks
 from agent.dsp.auscultation import DELAY, AuscultationDenoiser
@@ -372,8 +371,3 @@ def test_features_show_the_beat_before_and_the_usual_one():
     assert min(echo[on].min(), usual[on].min()) > max(echo[off].max(), usual[off].max()) + 1
     assert echo[after_the_missing] < echo[on].min() - 1 < usual[after_the_missing]
     assert regular[200:].mean() > 0.5 > features_of(np.fft.rfft(rng.standard_normal((400, 256))))[200:, 182].mean()
-
-
-def test_windows_are_numpys():
-    x = np.arange(60.0).reshape(10, 3, 2)
-    np.testing.assert_array_equal(masks.windows(x, 4), np.moveaxis(sliding_window_view(x, 4, axis=0), -1, 1))

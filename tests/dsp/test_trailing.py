@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.lib.stride_tricks import sliding_window_view
 
 from agent.dsp.trailing import highest, quantile, shifted, trailing, windows
 
@@ -12,6 +13,7 @@ def test_windows_are_the_neighbours_from_every_step_on():
     assert windows(np.arange(6.0), 3).tolist() == [[0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5]]
     assert windows(np.arange(6.0), 4, first=1).tolist() == [[1, 2, 3, 4], [2, 3, 4, 5]]
     assert windows(VALUES, 5).shape == (2, 26, 5)
+    assert np.array_equal(windows(VALUES, 5), sliding_window_view(VALUES, 5, axis=1))
 
 
 @pytest.mark.parametrize("n", [1, 7, 30])
