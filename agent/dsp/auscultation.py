@@ -5,11 +5,12 @@ weights are package data with a model card beside them.
 """
 
 from enum import Enum
+from math import isfinite, log10
 
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.dsp.auscultation_mask import FRAME, FS_HZ, HOP, TINY, WINDOW, Mask, Running, Spectra, mask_for
+from agent.dsp.auscultation_mask import FRAME, FS_HZ, HOP, TINY, WINDOW, Mask, Spectra, kept_over, mask_for
 from agent.dsp.filters import filtered
 from agent.dsp.heart_sounds import HeartSounds
 from agent.dsp.stream import as_samples, check_rate
@@ -41,7 +42,7 @@ class Mode(Enum):
 
 
 CLEAN_DB, CLEANEST_DB = 24.0, 30.0
-CLEAN = Running(4.0)
+STEP = 1 - kept_over(4.0)
 
 
 class Bypass:
@@ -52,18 +53,20 @@ class Bypass:
     """
 
     def __init__(self) -> None:
-        self._powers = np.zeros((1, 2))  # of sound and noise, as lfilter keeps them
+        self._sound = self._noise = 0.0
 
-    def opened(self, spectra: Spectra, gains: Floats) -> Floats:
-        """Give the gains of the next frames, opened as far as these are clean."""
-        power = spectra.real**2 + spectra.imag**2
-        taken = 1 - gains
-        parts = np.stack([(part * part * power).sum(axis=1) for part in (gains, taken)], axis=1)
-        powers, self._powers = CLEAN.of(parts, self._powers)
-        powers += TINY
-        clean_db = 10 * np.log10(powers[:, :1] / powers[:, 1:])
-        share: Floats = np.minimum(np.maximum((clean_db - CLEAN_DB) / (CLEANEST_DB - CLEAN_DB), 0.0), 1.0)
-        return gains + share * taken
+    def opened(self, spectra: Spectra, gains: Floats) -> Spectra:
+        """Give what the mask keeps of the next frames, and what it takes as far as they are clean."""
+        kept = spectra * gains
+        taken = spectra - kept
+        shares = []
+        sounds, noises = (np.vecdot(part, part).real.tolist() for part in (kept, taken))
+        for sound, noise in zip(sounds, noises, strict=True):  # plain numbers: two at a time are no work for arrays
+            self._sound += STEP * (sound - self._sound)
+            self._noise += STEP * (noise - self._noise)
+            clean_db = 10 * log10((self._sound + TINY) / (self._noise + TINY))
+            shares.append(min(max((clean_db - CLEAN_DB) / (CLEANEST_DB - CLEAN_DB), 0.0), 1.0))
+        return kept + np.array(shares)[:, None] * taken if any(shares) else kept
 
 
 class AuscultationDenoiser:
@@ -83,7 +86,7 @@ class AuscultationDenoiser:
     _events: list[StageEvent]
     _pending: Floats  # samples of a hop that is not complete
     _past: Floats
-    _tail: Floats  # overlap-add not yet complete
+    _frames: Floats  # of the output, the last before the next
     _ready: Floats
     _offset: Floats | None  # state of the offset filter; None: starts with the next hop
 
@@ -133,7 +136,7 @@ class AuscultationDenoiser:
     def _restart(self) -> None:
         self._pending = np.zeros(0)
         self._past = np.zeros(FRAME - HOP)
-        self._tail = np.zeros((OVERLAP - 1, HOP))
+        self._frames = np.zeros((OVERLAP - 1, FRAME))
         self._ready = np.zeros(HOP - 1)  # what one pushed sample may ask for before its hop is complete
         self._offset = None
 
@@ -143,14 +146,14 @@ class AuscultationDenoiser:
         past = np.concatenate([self._past, x])
         self._past = past[-(FRAME - HOP) :]
         spectra = np.fft.rfft(windows(past, FRAME)[::HOP] * WINDOW)
-        gains = self._bypass.opened(spectra, self._mask.gains(spectra))
-        frames = np.fft.irfft(spectra * gains, FRAME) * SYNTHESIS
-        hops = frames.reshape(len(frames), OVERLAP, HOP)
-        out = np.concatenate([self._tail, np.zeros((len(frames), HOP))])
-        for late in reversed(range(OVERLAP)):  # the oldest frame first: added in the same order for any cutting
-            out[late : late + len(frames)] += hops[:, late]
-        self._tail = out[len(frames) :]
-        return out[: len(frames)].reshape(-1)
+        kept = self._bypass.opened(spectra, self._mask.gains(spectra))
+        frames = np.concatenate([self._frames, np.fft.irfft(kept, FRAME) * SYNTHESIS])
+        self._frames = frames[-(OVERLAP - 1) :]
+        # A hop of output is the last quarter of the first of four frames, the third quarter of the second and so on.
+        shape, last, item = (len(spectra), OVERLAP, HOP), FRAME - HOP, frames.itemsize
+        parts = np.ndarray(shape, frames.dtype, frames, last * item, (FRAME * item, last * item, item))
+        hops: Floats = np.add.reduce(parts, axis=1)
+        return hops.reshape(-1)
 
     def _without_offset(self, x: Floats) -> Floats:
         """First-order high-pass at 0.5 Hz that starts settled on the first hop's mean, faded in over that hop."""
@@ -164,10 +167,13 @@ class AuscultationDenoiser:
 
     def _watched(self, x: Floats) -> Floats:
         """Note clipping, silence and values that are no numbers, once per episode; such values become zero."""
-        finite = np.isfinite(x)
-        x = np.where(finite, x, 0.0)
         level = np.abs(x).reshape(-1, HOP)
-        peaks, whole = level.max(axis=1), np.logical_and.reduce(finite.reshape(-1, HOP), axis=1)
+        peaks = level.max(axis=1).tolist()
+        whole = [isfinite(peak) for peak in peaks]  # a maximum is no number as soon as one value is none
+        if not all(whole):
+            x = np.where(np.isfinite(x), x, 0.0)
+            level = np.abs(x).reshape(-1, HOP)
+            peaks = level.max(axis=1).tolist()
         for values, peak, good in zip(level, peaks, whole, strict=True):
             self._index += HOP
             clipped = peak >= CLIPPED and np.count_nonzero(values >= CLIPPED) >= CLIPPED_SAMPLES

@@ -10,7 +10,6 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.dsp.filters import filtered
 from agent.dsp.trailing import windows
 from agent.model import Floats
 
@@ -32,14 +31,14 @@ RISE = 0.25 / FRAMES_HZ  # of the tracked minimum, 2.5 dB a second
 STARTING = 12  # frames in which it follows upwards too: the first hold little sound
 LOW_BANDS = 4  # 16-47, 47-94, 94-156 and 156-250 Hz
 SHORTEST, LONGEST = 20, 94  # frames between heart beats: 188 to 40 a minute
-NEIGHBOURS = np.array([[-1], [0], [1]])
-USUAL_KEPT = 0.7  # of a beat's usual loudness, by each beat
 GROUP_STARTS = np.arange(0, BANDS, 4)[:18]
 GROUP_SIZES = np.diff(np.append(GROUP_STARTS, BANDS))
 GROUPS = len(GROUP_STARTS)
+USUAL_KEPT = np.repeat([0.0, 0.7], GROUPS)  # by each beat; nothing of what was heard, 0.7 of what is usual
 PIECE = 16  # samples: 4 ms, as short as a crackle
 PIECES = slice(2, FRAME // PIECE - 2)  # of a frame; the window leaves next to nothing of the outer ones
 PIECE_WINDOW = (WINDOW**2).reshape(-1, PIECE).sum(axis=1)[PIECES]
+PIECE_MEAN = np.full((len(PIECE_WINDOW), len(PIECE_WINDOW)), 1 / len(PIECE_WINDOW))
 ABOVE_BINS = np.arange(BINS) >= np.array([[3], [16]])  # 47 and 250 Hz
 FEATURES = 2 * BANDS + 2 * GROUPS + 1 + len(ABOVE_BINS) * len(PIECE_WINDOW)
 TINY = 1e-9
@@ -60,19 +59,19 @@ class Mask(Protocol):
         """Forget everything."""
 
 
-class Running:
-    """Running mean of frames that keeps all but a part in `over_s` x 62.5 of itself at each step."""
-
-    def __init__(self, over_s: float) -> None:
-        self.kept = 1 - 1 / (over_s * FRAMES_HZ)
-        self._filter = np.array([1 - self.kept]), np.array([1, -self.kept])
-
-    def of(self, x: Floats, state: Floats) -> tuple[Floats, Floats]:
-        """Give the mean after each of the frames along the first axis, and the state for the next."""
-        return filtered(self._filter, x, state, axis=0)
+def kept_over(time_s: float) -> float:
+    """What a running sum over about so long keeps of itself from frame to frame."""
+    return 1 - 1 / (time_s * FRAMES_HZ)
 
 
-LEVEL, SMOOTH, BEATS = Running(2.0), Running(0.1), Running(3.0)
+LEVEL, SMOOTH, BEATS = kept_over(2.0), kept_over(0.1), kept_over(3.0)
+
+
+def summed(x: Floats, kept: float, before: Floats) -> Floats:
+    """Turn frames into the running sum after each of them, in place; give the last one for the next frames."""
+    for now in x:  # of a few frames lfilter takes longer
+        before = np.add(now, kept * before, out=now)
+    return before
 
 
 def band_matrix() -> Floats:
@@ -94,6 +93,12 @@ def low_matrix() -> Floats:
     return matrix
 
 
+def means_matrix() -> Floats:
+    """From log powers of bands, shape (73, 1 + 2 groups): their mean, then the mean of each group, twice."""
+    groups = np.add.reduceat(np.eye(BANDS), GROUP_STARTS, axis=1) / GROUP_SIZES
+    return np.concatenate([np.full((BANDS, 1), 1 / BANDS), groups, groups], axis=1)
+
+
 class Features:
     """What the network sees of a frame, shape (frames, n, 207) for n sounds side by side, whatever their loudness.
 
@@ -107,65 +112,69 @@ class Features:
 
     def __init__(self, n: int = 1) -> None:
         self._bands = np.concatenate([band_matrix(), low_matrix()], axis=1)
-        self._n, self._frames = np.arange(n), 0
-        self._level: Floats = np.zeros((1, n, 1))  # states of the running means, as lfilter keeps them
-        self._mean: Floats = np.zeros((1, n, LOW_BANDS))
+        self._means = means_matrix()
+        self._frames = 0
+        self._levels: Floats = np.zeros((n, 1 + LOW_BANDS + 1))  # running sums: of levels, envelopes and frames
+        self._correlation: Floats = np.zeros((n, LONGEST + 1))
         self._smooth: Floats | None = None
-        self._correlation: Floats = np.zeros((1, n, LONGEST + 1))
         self._minimum: Floats = np.full((n, BANDS), np.inf)
         self._envelopes: Floats = np.zeros((n, LOW_BANDS, LONGEST))  # of the frames before
-        self._groups: Floats = np.zeros((LONGEST + 1, n, GROUPS))  # of the frames before
-        self._usual: Floats = np.zeros((LONGEST + 1, n, GROUPS))
+        # Of the sounds in the frames before, one after the other: what was heard, and what was usual.
+        self._groups: Floats = np.zeros(((LONGEST + 1) * n, 2 * GROUPS))
+        self._around = np.arange(3 * n).reshape(3, n)  # places of each sound's first frame there and the next two
 
     def of(self, spectra: Spectra) -> Floats:
         """Take the next frames of each sound, (frames, n, 129)."""
         power = (spectra.real**2 + spectra.imag**2) @ self._bands + TINY
-        x, low = np.log10(power[..., :BANDS]), power[..., BANDS:]
-        frames = self._frames + np.arange(1.0, len(x) + 1)
-        weight = (1 - LEVEL.kept**frames)[:, None, None]  # of what a running mean that began at 0 has seen
-        level, self._level = LEVEL.of(x.mean(axis=-1, keepdims=True), self._level)
-        relative = x - level / weight
-        beat, regular = self._beat(np.sqrt(np.sqrt(low)), weight)
-        groups = np.add.reduceat(relative, GROUP_STARTS, axis=-1) / GROUP_SIZES
-        echoes = self._echoes(groups, beat)
+        x, envelopes = np.log10(power[..., :BANDS]), np.sqrt(np.sqrt(power[..., BANDS:]))
+        means = x @ self._means
+        levels = np.concatenate([means[..., :1], envelopes, np.ones((*x.shape[:2], 1))], axis=-1)
+        self._levels = summed(levels, LEVEL, self._levels)
+        levels = levels[..., :-1] / levels[..., -1:]
+        level = levels[..., :1]
+        beat, regular = self._beat(envelopes / levels[..., 1:] - 1)
+        echoes = self._echoes(means[..., 1:] - level, beat)
         above = x - self._least(x)
         self._frames += len(x)
-        return np.concatenate([relative, above, *echoes, regular[..., None], bursts(spectra)], axis=-1)
+        return np.concatenate([x - level, above, echoes, regular, bursts(spectra)], axis=-1)
 
     def _least(self, x: Floats) -> Floats:
         """Follow each band's minimum."""
-        if self._smooth is None:
-            self._smooth = SMOOTH.kept * x[:1]
-        smooth, self._smooth = SMOOTH.of(x, self._smooth)
-        for number, now in enumerate(smooth, self._frames):
-            if number >= STARTING:
-                np.minimum(now, self._minimum + RISE, out=now)
-            self._minimum = now
-        return smooth
+        least = (1 - SMOOTH) * x
+        smooth = x[0] if self._smooth is None else self._smooth
+        for number, now in enumerate(least, self._frames):
+            smooth = now + SMOOTH * smooth
+            most = self._minimum + RISE if number >= STARTING else np.inf
+            self._minimum = np.minimum(smooth, most, out=now)
+        self._smooth = smooth
+        return least
 
-    def _beat(self, envelopes: Floats, weight: Floats) -> tuple[NDArray[np.intp], Floats]:
-        """Follow the autocorrelation; give the best lag in frames and its share of the whole."""
-        mean, self._mean = LEVEL.of(envelopes, self._mean)
-        e = envelopes * weight / mean - 1
+    def _beat(self, e: Floats) -> tuple[NDArray[np.intp], Floats]:
+        """Follow the envelopes' autocorrelation; give the best lag and its share of the whole.
+
+        The lag is told by its place among the candidates, the longest being the first.
+        """
         past = np.concatenate([self._envelopes, e.transpose(1, 2, 0)], axis=2)
         self._envelopes = past[..., len(e) :]
         lagged = windows(past, LONGEST + 1).transpose(2, 0, 1, 3)  # (frames, n, bands, lags), longest lag first
-        products = (e[:, :, None, :] @ lagged)[:, :, 0] * (1 / (1 - BEATS.kept))
-        correlation, self._correlation = BEATS.of(products, self._correlation)
-        candidates = correlation[..., : LONGEST + 1 - SHORTEST]
-        share = candidates.max(axis=-1) / np.maximum(correlation[..., -1], TINY)
-        return LONGEST - candidates.argmax(axis=-1), np.maximum(share, 0.0)
+        products = (e[:, :, None, :] @ lagged)[:, :, 0]
+        self._correlation = summed(products, BEATS, self._correlation)
+        candidates = products[..., : LONGEST + 1 - SHORTEST]
+        most = np.maximum.reduce(candidates, axis=-1, keepdims=True, initial=0.0)
+        return candidates.argmax(axis=-1), most / np.maximum(products[..., -1:], TINY)
 
-    def _echoes(self, groups: Floats, beat: NDArray[np.intp]) -> tuple[Floats, Floats]:
+    def _echoes(self, groups: Floats, beat: NDArray[np.intp]) -> Floats:
         """Give what was loudest within a frame of one beat ago, and of what is usual at this place of the beat."""
-        past, usual = (np.concatenate([kept, groups]) for kept in (self._groups, self._usual))
-        before = LONGEST + 1 + np.arange(len(beat))[:, None] - beat
-        expected = np.empty_like(groups)
-        for i, place in enumerate(before):  # a beat is longer than a block may be: one frame at a time
-            expected[i] = usual[place + NEIGHBOURS, self._n].max(axis=0)
-            usual[LONGEST + 1 + i] += USUAL_KEPT * (usual[place, self._n] - groups[i])
-        self._groups, self._usual = past[len(beat) :], usual[len(beat) :]
-        return past[before + NEIGHBOURS[..., None], self._n].max(axis=0), expected
+        past, n = np.concatenate([self._groups, groups.reshape(-1, groups.shape[-1])]), groups.shape[1]
+        places = n * beat[:, None] + self._around
+        echoes = np.empty_like(groups)
+        for i, echo in enumerate(echoes):  # a beat is longer than a block may be: one frame at a time
+            around = past[n * i :].take(places[i], axis=0)
+            np.maximum.reduce(around, axis=0, out=echo)
+            now = past[n * (i + LONGEST + 1) : n * (i + LONGEST + 2)]
+            now += USUAL_KEPT * (around[1] - now)
+        self._groups = past[n * len(groups) :]
+        return echoes
 
 
 def bursts(spectra: Spectra) -> Floats:
@@ -173,8 +182,8 @@ def bursts(spectra: Spectra) -> Floats:
     pieces = np.fft.irfft(spectra[..., None, :] * ABOVE_BINS, FRAME).reshape(
         *spectra.shape[:-1], len(ABOVE_BINS), -1, PIECE
     )
-    power = (pieces**2).sum(axis=-1)[..., PIECES] / PIECE_WINDOW + TINY / FRAME
-    loudness: Floats = np.log10(power / power.mean(axis=-1, keepdims=True))
+    power = np.vecdot(pieces, pieces)[..., PIECES] / PIECE_WINDOW + TINY / FRAME
+    loudness: Floats = np.log10(power / (power @ PIECE_MEAN))
     return loudness.reshape(*spectra.shape[:-1], -1)
 
 
@@ -195,41 +204,44 @@ class TrainedMask:
         dense = weights["dense_w"]
         self._dense_w = np.ascontiguousarray(dense[:, : -len(MODES)])
         self._dense_b = weights["dense_b"] + dense[:, -len(MODES) :] @ one_hot
-        self._w = weights
-        self._floor = FLOOR[mode]
+        gain_of_state, gain_of_hidden = np.split(weights["gain_w"], 2, axis=1)
+        n = gain_of_state.shape[1]
+        # Of two gates and the gains only tanh(x / 2) is taken: their sigmoid is (1 + tanh(x / 2)) / 2.
+        halves = np.repeat(np.array([0.5, 1.0, 0.5], dtype=np.float32), (2 * n, n, BINS))
+        self._hidden_w = halves[:, None] * np.concatenate([weights["input_w"], gain_of_hidden])
+        self._hidden_b = halves * np.concatenate([weights["input_b"], weights["gain_b"]])
+        self._state_w = halves[:, None] * np.concatenate([weights["state_w"], gain_of_state])
+        self._state_b = halves * np.concatenate([weights["state_b"], np.zeros_like(weights["gain_b"])])
+        self._half_range = (1 - FLOOR[mode]) / 2
         self.reset()
 
     def reset(self) -> None:
         """Forget everything."""
         self._features = Features()
-        self._state: NDArray[np.float32] = np.zeros(self._w["state_w"].shape[1], dtype=np.float32)
+        self._state: NDArray[np.float32] = np.zeros(self._state_w.shape[1], dtype=np.float32)
+        self._staying = self._state_b  # what the state gives to the next frame's gates and gave to this one's gains
 
     def gains(self, spectra: Spectra) -> Floats:
         """Give the gains of the next frames; rounded alike however many come at once."""
-        w, n = self._w, len(self._state)
+        n = len(self._state)
         seen = self._features.of(spectra[:, None])[:, 0].astype(np.float32)
         hidden = np.maximum(each(seen, self._dense_w) + self._dense_b, 0)
-        entering = each(hidden, w["input_w"]) + w["input_b"]
-        states = np.empty((len(spectra), n), dtype=np.float32)
-        for enters, state in zip(entering, states, strict=True):
-            staying = w["state_w"] @ self._state + w["state_b"]
-            gates = sigmoid(enters[: 2 * n] + staying[: 2 * n])
-            new = np.tanh(enters[2 * n :] + gates[:n] * staying[2 * n :])
-            self._state = state[:] = new + gates[n:] * (self._state - new)
-        kept = sigmoid(each(np.concatenate([states, hidden], axis=1), w["gain_w"]) + w["gain_b"]).astype(np.float64)
-        return self._floor + (1 - self._floor) * kept
+        entering = each(hidden, self._hidden_w) + self._hidden_b
+        opening = np.empty((len(spectra), BINS), dtype=np.float32)
+        for enters, opens in zip(entering, opening, strict=True):
+            staying = self._staying
+            gates = 0.5 * np.tanh(enters[: 2 * n] + staying[: 2 * n]) + 0.5
+            new = np.tanh(enters[2 * n : 3 * n] + gates[:n] * staying[2 * n : 3 * n])
+            self._state = new + gates[n:] * (self._state - new)
+            self._staying = self._state_w @ self._state + self._state_b
+            np.add(enters[3 * n :], self._staying[3 * n :], out=opens)
+        return 1 - self._half_range * (1 - np.tanh(opening).astype(np.float64))
 
 
 def each(rows: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
     """Product of `weights` with each of `rows` by itself: one product for all would round by how many they are."""
     product: NDArray[np.float32] = (rows[:, None] @ weights.T)[:, 0]
     return product
-
-
-def sigmoid(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logistic function that cannot overflow."""
-    y: NDArray[np.float32] = 0.5 * np.tanh(0.5 * x) + 0.5
-    return y
 
 
 class ClassicalMask:
