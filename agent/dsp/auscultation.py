@@ -10,11 +10,12 @@ from math import isfinite, log10
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.dsp.auscultation_mask import FRAME, FS_HZ, HOP, TINY, WINDOW, Mask, Spectra, kept_over, mask_for
+from agent.dsp.auscultation_mask import FRAME, FS_HZ, HOP, TINY, WINDOW, Mask, kept_over, mask_for
 from agent.dsp.filters import filtered
 from agent.dsp.heart_sounds import HeartSounds
 from agent.dsp.stream import as_samples, check_rate
 from agent.dsp.trailing import windows
+from agent.dsp.transforms import Spectra, irfft, rfft
 from agent.model import Floats, Happening, StageEvent
 
 __all__ = ["AuscultationDenoiser", "HeartSounds", "Mode"]
@@ -145,9 +146,9 @@ class AuscultationDenoiser:
         x = self._without_offset(self._watched(x))
         past = np.concatenate([self._past, x])
         self._past = past[-(FRAME - HOP) :]
-        spectra = np.fft.rfft(windows(past, FRAME)[::HOP] * WINDOW)
+        spectra = rfft(windows(past, FRAME)[::HOP] * WINDOW)
         kept = self._bypass.opened(spectra, self._mask.gains(spectra))
-        frames = np.concatenate([self._frames, np.fft.irfft(kept, FRAME) * SYNTHESIS])
+        frames = np.concatenate([self._frames, irfft(kept) * SYNTHESIS])
         self._frames = frames[-(OVERLAP - 1) :]
         # A hop of output is the last quarter of the first of four frames, the third quarter of the second and so on.
         shape, last, item = (len(spectra), OVERLAP, HOP), FRAME - HOP, frames.itemsize

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.dsp.trailing import windows
+from agent.dsp.transforms import Spectra, irfft
 from agent.model import Floats
 
-Spectra = NDArray[np.complex128]
 Weights = dict[str, NDArray[np.float32]]
 FS_HZ = 4000.0
 FRAME = 256
@@ -179,9 +179,7 @@ class Features:
 
 def bursts(spectra: Spectra) -> Floats:
     """Loudness of the inner 4 ms pieces of each frame against their mean, in units of 10 dB, (frames, n, 24)."""
-    pieces = np.fft.irfft(spectra[..., None, :] * ABOVE_BINS, FRAME).reshape(
-        *spectra.shape[:-1], len(ABOVE_BINS), -1, PIECE
-    )
+    pieces = irfft(spectra[..., None, :] * ABOVE_BINS).reshape(*spectra.shape[:-1], len(ABOVE_BINS), -1, PIECE)
     power = np.vecdot(pieces, pieces)[..., PIECES] / PIECE_WINDOW + TINY / FRAME
     loudness: Floats = np.log10(power / (power @ PIECE_MEAN))
     return loudness.reshape(*spectra.shape[:-1], -1)
@@ -225,8 +223,9 @@ class TrainedMask:
         """Give the gains of the next frames; rounded alike however many come at once."""
         n = len(self._state)
         seen = self._features.of(spectra[:, None])[:, 0].astype(np.float32)
-        hidden = np.maximum(each(seen, self._dense_w) + self._dense_b, 0)
-        entering = each(hidden, self._hidden_w) + self._hidden_b
+        # A product for each frame: one for all would round by how many they are.
+        hidden = np.maximum(np.matvec(self._dense_w, seen) + self._dense_b, 0)
+        entering = np.matvec(self._hidden_w, hidden) + self._hidden_b
         opening = np.empty((len(spectra), BINS), dtype=np.float32)
         for enters, opens in zip(entering, opening, strict=True):
             staying = self._staying
@@ -236,12 +235,6 @@ class TrainedMask:
             self._staying = self._state_w @ self._state + self._state_b
             np.add(enters[3 * n :], self._staying[3 * n :], out=opens)
         return 1 - self._half_range * (1 - np.tanh(opening).astype(np.float64))
-
-
-def each(rows: NDArray[np.float32], weights: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Product of `weights` with each of `rows` by itself: one product for all would round by how many they are."""
-    product: NDArray[np.float32] = (rows[:, None] @ weights.T)[:, 0]
-    return product
 
 
 class ClassicalMask:
