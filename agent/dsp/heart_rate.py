@@ -9,14 +9,15 @@ KEPT = 8  # RR intervals the rate rests on
 SILENCE_S = 4.0  # no beat for this long is told
 NEW_RATE = 3  # consecutive RR intervals that agree on another rate end the old one
 AGREE = 0.12
+MOVED = 0.25  # from the rate shown; a breath moves it by less, and the median follows
 STEADY = 0.15
 
 
 class HeartRate:
     """Median of the last eight RR intervals, of an even number so that bigeminy reads its true rate.
 
-    Three intervals that agree with each other and not with the rate shown start it afresh, so a step in rate shows
-    after three beats.
+    Three intervals that agree with each other and are a quarter off the rate shown start it afresh, so a step in rate
+    shows after three beats.
     """
 
     def __init__(self) -> None:
@@ -67,5 +68,5 @@ class HeartRate:
         low, middle, high = sorted((self._rr[-1], self._rr[-2], self._rr[-3]))
         if abs(middle / self._rr[0] - 1) <= AGREE or high > (1 + AGREE) * middle or low < (1 - AGREE) * middle:
             return
-        if abs(middle / self._interval() - 1) > AGREE:
+        if abs(middle / self._interval() - 1) > MOVED:
             self._rr = deque(list(self._rr)[-NEW_RATE:], maxlen=KEPT)

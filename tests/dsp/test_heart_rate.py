@@ -25,6 +25,7 @@ def read(intervals):
         ([0.75] * 8 + [0.3, 0.45], 80),  # one too many
         ([0.75] * 8 + [0.5] * 3, 120),  # a step shows after three
         ([0.75] * 8 + [1.5] * 3, 40),
+        ([0.86] * 8 + [1.04] * 3, 60 / 0.86),  # a breath, no step
     ],
 )
 def test_reads(intervals, bpm):
