@@ -26,12 +26,13 @@ MIXES = (("em",), ("ma",), ("bw",), ("em", "ma"), ("bw", "em"), ("bw", "ma"))
 RESAMPLED = ((125.0, 25, 72, 900), (500.0, 25, 18, 400), (250.0, 25, 36, 600))  # rate, up, down, seconds
 TURNED, TURNED_NOISY, OTHER_FRONT_END, WITH_P = 4, 3, 0.3, 0.4
 PLAYED_HZ = (300.0, 360.0, 430.0)  # turned leads are also played slower and faster
-SYNTHETIC = 700
+SYNTHETIC = 850
 RHYTHMS = (
     *("regular",) * 4, "fast", *("vt",) * 3, "pairs", *("none",) * 2, "stop", *("standstill",) * 3, "step", "tall p",
-    *("vf",) * 2,
+    *("vf",) * 2, *("wave",) * 3,
 )  # fmt: skip
-WEIGHTS = {"vt": 4.0, "vf": 0.4, "standstill": 2.0}  # a fast rhythm taken for fibrillation is worse than the reverse
+# A fast rhythm taken for fibrillation is worse than the reverse.
+WEIGHTS = {"vt": 3.0, "vf": 0.4, "wave": 2.0, "standstill": 2.0}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,8 +156,8 @@ def _synthetic(rng: Generator, noise: dict[str, Floats], seed: int) -> Lesson:
         r = synthetic.regular(rate, duration_s, rng.uniform(0.3, 1))
         r = r + rng.normal(0, 0.01, len(r)) * (rng.random() < 0.5)
         tall = min(1.4, 0.3 + 1.1 * (rate < 125))
-        settings |= {"width_s": rng.uniform(0.04, 0.13), "t_mv": rng.uniform(0, tall) * size, "shape": shape}
-        settings |= {"p_mv": 0.15 * size * (rate < 140) * (rng.random() < 0.6)}
+        settings |= {"width_s": rng.uniform(0.04, 0.13), "t_mv": max(0.0, rng.uniform(-0.3, tall)) * size}
+        settings |= {"shape": shape, "p_mv": 0.15 * size * (rate < 140) * (rng.random() < 0.6)}
     elif kind == "fast":
         rate = rng.uniform(160, 305)
         r = synthetic.regular(rate, duration_s)
@@ -165,7 +166,7 @@ def _synthetic(rng: Generator, noise: dict[str, Floats], seed: int) -> Lesson:
         before = synthetic.regular(80, 20)
         r = np.concatenate([before, np.arange(20.2, duration_s - 0.3, 60 / rng.uniform(150, 230))])
         wide = np.arange(len(r)) >= len(before)
-        settings |= {"amplitude_mv": np.where(wide, size * rng.uniform(0.5, 2) * rng.choice([-1, 1]), size)}
+        settings |= {"amplitude_mv": np.where(wide, size * _ratio(rng, 0.3, 2.5) * rng.choice([-1, 1]), size)}
         settings |= {"width_s": np.where(wide, rng.uniform(0.11, 0.16), 0.08), "t_mv": rng.uniform(0, 0.2)}
     elif kind == "pairs":
         intervals = [(0.5, 1.0), (0.6, 1.4), (0.35, 0.65), (0.5, 0.83), (0.55, 0.95)][rng.integers(5)]
@@ -178,7 +179,7 @@ def _synthetic(rng: Generator, noise: dict[str, Floats], seed: int) -> Lesson:
         r = r + rng.normal(0, 0.02, len(r))
         settings |= {"width_s": rng.uniform(0.06, 0.12), "t_mv": rng.uniform(-0.6, 1) * size, "shape": shape}
         settings |= {"p_mv": rng.uniform(0.2, 0.7) * size}
-    elif kind in {"vf", "stop", "standstill"}:
+    elif kind in {"vf", "wave", "stop", "standstill"}:
         r = synthetic.regular(rng.uniform(50, 120), 20)
         settings |= {"p_mv": size * rng.uniform(0.05, 0.25)} if kind == "standstill" else {}
     else:
@@ -194,6 +195,9 @@ def _synthetic(rng: Generator, noise: dict[str, Floats], seed: int) -> Lesson:
         t = synthetic.clock(fs_hz, duration_s)
         for at in np.arange(r[-1] + rng.uniform(0.45, 1.2), duration_s, 60 / rng.uniform(40, 110)):
             mv = mv + settings["p_mv"] * synthetic.half_sine(t, at, rng.uniform(0.08, 0.12))
+    if kind == "wave":
+        wave, at = _steady_wave(rng, fs_hz, duration_s, 20.2)
+        mv, r = mv + size * wave, np.concatenate((r, at))
     if kind == "vf":
         mv = mv + size * _fibrillation(rng, fs_hz, duration_s, 20.0)
     if kind in {"regular", "step"} and rng.random() < 0.25:
@@ -221,6 +225,26 @@ def _no_rhythm(rng: Generator, noise: dict[str, Floats], fs_hz: float, duration_
     return rng.choice([0.0, 0.005, 0.02, 0.05]) * rng.standard_normal(len(t))
 
 
+def _ratio(rng: Generator, low: float, high: float) -> float:
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
+def _steady_wave(rng: Generator, fs_hz: float, duration_s: float, from_s: float) -> tuple[Floats, Floats]:
+    """Draw ventricular tachycardia without a base line, and its beats: where each wave is steepest."""
+    t = synthetic.clock(fs_hz, duration_s)
+    period_s = 60 / rng.uniform(150, 240)
+    second, third, *shifts = rng.uniform(0, 0.4), rng.uniform(0, 0.2), *rng.uniform(0, 2 * np.pi, 2)
+
+    def wave(at: Floats) -> Floats:
+        phase = 2 * np.pi * (at - from_s) / period_s
+        return np.cos(phase) + second * np.cos(2 * phase + shifts[0]) + third * np.cos(3 * phase + shifts[1])
+
+    once = np.arange(from_s, from_s + period_s, 0.001)
+    steepest = once[np.abs(np.gradient(wave(once))).argmax()]
+    beats = np.arange(steepest, duration_s - 0.3, period_s)
+    return np.where(t > from_s, _ratio(rng, 0.2, 3) * wave(t), 0.0), beats
+
+
 def _fibrillation(rng: Generator, fs_hz: float, duration_s: float, from_s: float) -> Floats:
     """Draw a wave of 2.8-6.5 Hz, steady as in ventricular flutter or of wandering frequency and size: fibrillation."""
     t = synthetic.clock(fs_hz, duration_s)
@@ -231,6 +255,7 @@ def _fibrillation(rng: Generator, fs_hz: float, duration_s: float, from_s: float
         steps = np.convolve(rng.normal(size=n), np.ones(width) / np.sqrt(width), "same")
         return unrest * np.interp(t, np.arange(n) / 20, steps)
 
-    phase = 2 * np.pi * np.cumsum(rng.uniform(2.8, 6.5) + wander(20)) / fs_hz
+    lowest = 4.2 if unrest < 1 else 2.8  # slower steady waves are ventricular tachycardia, and counted
+    phase = 2 * np.pi * np.cumsum(rng.uniform(lowest, 6.5) + wander(20)) / fs_hz
     wave = np.sin(phase) + rng.uniform(0, 0.3) * np.sin(2 * phase + 1) + rng.uniform(0, 0.1) * np.sin(3 * phase)
     return np.where(t > from_s, rng.uniform(0.3, 2) * np.exp(0.35 * wander(30)) * wave, 0.0)

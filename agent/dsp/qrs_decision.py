@@ -6,7 +6,7 @@ Candidates come in order of time, and each is decided once, from
 - what it is in the light of the decisions before: against the running levels of beats and of rejected candidates,
   the last beat (a T wave is near and flatter), the two running QRS shapes, the rhythm, the best rejected rival.
 
-The network has one hidden layer of 48; its table is made by training/ecg.py, which also states data and licence.
+The network has one hidden layer of 96; its table is made by training/ecg.py, which also states data and licence.
 A candidate no surer than 3 to 1 (7 to 1 when it is small) waits up to 0.28 s for a better one, so that a tall P wave
 gives way to its QRS; it is a beat when none comes. A pause of 1.3 RR brings back the best rejected candidate in it
 (search-back). Beats found in either way are flagged late.
@@ -59,8 +59,6 @@ class Network:
         n = len(table["hidden"]) - N_DYNAMIC
         self._static, self._dynamic = table["hidden"][:n] * GRID, table["hidden"][n:].copy().T
         self._bias, self._out, self._out_bias = table["bias"] * GRID, table["out"], float(table["out_bias"])
-        self._buffer = bytearray(8 * N_DYNAMIC)  # packing numbers into it takes a third of making an array of them
-        self._context = np.frombuffer(self._buffer)
 
     @classmethod
     def shipped(cls) -> "Network":
@@ -83,10 +81,9 @@ class Network:
         hidden /= GRID
         return np.asarray(hidden)
 
-    def log_odds(self, static: Floats, dynamic: tuple[float, ...]) -> float:
+    def log_odds(self, static: Floats, dynamic: Floats) -> float:
         """Return the log odds of one candidate."""
-        _PACKED.pack_into(self._buffer, 0, *dynamic)
-        hidden = self._dynamic.dot(self._context)
+        hidden = self._dynamic.dot(dynamic)
         hidden += static
         return float(self._out.dot(np.tanh(hidden, hidden))) + self._out_bias
 
@@ -107,6 +104,7 @@ class Shapes:
 
     def __init__(self, points: int) -> None:
         self._mean = np.zeros((2, points))
+        self._each = list(self._mean)  # its rows, as views
         self._norm = [1.0, 1.0]  # of the means
         self._log_a = [0.0, 0.0]
         self._weight = [0.0, 0.0]
@@ -118,18 +116,17 @@ class Shapes:
         first, second = first / self._norm[0], second / self._norm[1]
         return (first, second, 0) if first >= second else (second, first, 1)
 
-    def compare(self, near: tuple[float, float, int], log_a: float, beats: int) -> tuple[float, ...]:
-        """Return the correlations with both shapes, nearer first, then amplitude against it, its weight, its age."""
-        one, other, k = near
+    def compare(self, k: int, log_a: float, beats: int) -> tuple[float, float, float]:
+        """Return an amplitude against shape `k`'s, the shape's weight and its age."""
         age = beats - self._used[k]
-        return one, other, log_a - self._log_a[k], self._weight[k] / 8, age / 20 if age < 20 else 1.0
+        return log_a - self._log_a[k], self._weight[k] / 8, age / 20 if age < 20 else 1.0
 
     def take(self, patch: Floats, near: tuple[float, float, int], log_a: float, beats: int) -> None:
         """Take a beat's patch (of norm 1) into the shape it is like, or begin a new one."""
         one, _, k = near
         if one > SAME_SHAPE:
-            weight, norm, mean = self._weight[k], self._norm[k], self._mean[k]
-            rate = max(0.15, 1.0 / (weight + 1.0))
+            weight, norm, mean = self._weight[k], self._norm[k], self._each[k]
+            rate = 1.0 / (weight + 1.0) if weight < 6.0 else 0.15
             keep = (1.0 - rate) * norm
             mean *= 1.0 - rate
             mean += rate * patch
@@ -162,6 +159,8 @@ class Decision:
     def __init__(self, fs_hz: float, network: Network) -> None:
         self.fs_hz = fs_hz
         self._network = network
+        self._packed = bytearray(8 * N_DYNAMIC)  # packing numbers into it takes a third of making an array of them
+        self._context = np.frombuffer(self._packed)
         self.reset()
 
     def reset(self) -> None:
@@ -232,7 +231,7 @@ class Decision:
                 out.append(self._accept(seen, late=False))
             p = probability(seen.odds)
             self._weighed += 1
-            rate = max(0.1, 1.0 / self._weighed)
+            rate = 1.0 / self._weighed if self._weighed < 10 else 0.1
             self._sure += rate * (p - self._sure)
             self.doubt += rate * (4.0 * p * (1.0 - p) - self.doubt)
             self._before = seen
@@ -260,11 +259,11 @@ class Decision:
 
     def _weigh(self, seen: Seen, i: int, static: Floats) -> None:
         seen.near = self._shapes.nearer(seen.patch)
-        dynamic = self._in_context(seen)
-        seen.odds = max(-LIMIT, min(LIMIT, self._network.log_odds(static[i], dynamic)))
-        self._observe(i, dynamic)
+        self._put_in_context(seen)
+        seen.odds = max(-LIMIT, min(LIMIT, self._network.log_odds(static[i], self._context)))
+        self._observe(i, self._context)
 
-    def _observe(self, i: int, dynamic: tuple[float, ...]) -> None:
+    def _observe(self, i: int, dynamic: Floats) -> None:
         """See what was weighed; training looks in here."""
 
     def _sure_enough(self, a: float, b: float) -> float:
@@ -280,7 +279,7 @@ class Decision:
         r, a, b = seen.r, seen.a, seen.b
         if not self._beats:
             self._noise_a, self._noise_b = a - 2.0, b - 2.0
-        rate = max(0.125, 1.0 / (self._beats + 1))
+        rate = 1.0 / (self._beats + 1) if self._beats < 7 else 0.125
         self._level_a += rate * (a - self._level_a)
         self._level_b += rate * (b - self._level_b)
         if seen.background < 0.0:  # not so where the signal has only begun: the past unknown counts as loud
@@ -305,23 +304,25 @@ class Decision:
         self._shapes.take(seen.patch, self._shapes.nearer(seen.patch) if late else seen.near, a, self._beats)
         return Beat(r, r / self.fs_hz, late, probability(seen.odds))
 
-    def _in_context(self, seen: Seen) -> tuple[float, ...]:
-        """Return the features that rest on the decisions before: N_DYNAMIC numbers."""
+    def _put_in_context(self, seen: Seen) -> None:
+        """Find the features that rest on the decisions before: N_DYNAMIC numbers."""
         r, a, b, last, before, fs_hz = seen.r, seen.a, seen.b, self._last, self._before, self.fs_hz
-        against_last, since = (0.0, 0.0, 0.0), LONGEST_RR_S
-        if last is not None:
-            against_last, since = (a - last.a, b - last.b, last.odds), min(LONGEST_RR_S, (r - last.r) / fs_hz)
-        heights = (0.0, 0.0, 0.0, 0.0)
-        if self._beats:
-            heights = (a - self._level_a, b - self._level_b, a - self._noise_a, b - self._noise_b)
+        nearer, other, shape = seen.near
+        over_shape, weight, age = self._shapes.compare(shape, a, self._beats)
+        since = LONGEST_RR_S if last is None else min(LONGEST_RR_S, (r - last.r) / fs_hz)
         log_since = log(since) if since > 0.02 else LOG_SHORTEST
         early, early_pair = log_since - self._log_typical, log_since - self._log_rr[-2]
-        against_before = (1.0, 0.0, 0.0, 0.0)
-        if before is not None:
-            against_before = (min(1.0, (r - before.r) / fs_hz), a - before.a, b - before.b, before.odds)
-        return (
-            *heights,
-            *against_last,
+        begun = self._beats > 0
+        _PACKED.pack_into(
+            self._packed,
+            0,
+            a - self._level_a if begun else 0.0,
+            b - self._level_b if begun else 0.0,
+            a - self._noise_a if begun else 0.0,
+            b - self._noise_b if begun else 0.0,
+            a - last.a if last is not None else 0.0,
+            b - last.b if last is not None else 0.0,
+            last.odds if last is not None else 0.0,
             early,
             exp(-100.0 * early * early),
             exp(-early * early / 0.09),
@@ -332,8 +333,15 @@ class Decision:
             exp(-since / 0.15),
             self._typical_rr,
             self._spread,
-            *self._shapes.compare(seen.near, a, self._beats),
-            *against_before,
+            nearer,
+            other,
+            over_shape,
+            weight,
+            age,
+            min(1.0, (r - before.r) / fs_hz) if before is not None else 1.0,
+            a - before.a if before is not None else 0.0,
+            b - before.b if before is not None else 0.0,
+            before.odds if before is not None else 0.0,
             self._rival,
             min(1.0, len(self._rejected) / 4),
             self._sure,

@@ -16,7 +16,7 @@ from agent.model import Beat, Happening, NoValue, Rate, StageEvent
 
 OUT_OF_RANGE_MV = 1e4  # no front end gives ten volts: such a number, NaN and infinity are no samples
 STEADY_SHARE = 0.9  # of RR intervals near their median
-MOST_DOUBT = ((STEADY_SHARE, 0.32), (0.6, 0.0175), (0.0, 0.010))  # below it times background; set on records held out
+MOST_DOUBT = ((STEADY_SHARE, 0.32), (0.6, 0.0175), (0.0, 0.007))  # below it times background; set on records held out
 LATEST_S = 0.55  # by when any beat is confirmed
 MOST_S = 30.0  # of samples taken at once
 HELD_S = 0.05  # a longer run of no samples is a gap

@@ -3,8 +3,8 @@ import pytest
 
 from agent.dsp.qrs_decision import N_DYNAMIC, Network
 from agent.dsp.qrs_features import N_STATIC
-from training.ecg import Case, auc, averaged, candidates, fit, logistic, match, weighed
-from training.ecg_signals import FS_HZ, _p_waves, _synthetic
+from training.ecg import HIDDEN, MEMBERS, Case, auc, candidates, fit, logistic, match, weighed
+from training.ecg_signals import FS_HZ, _p_waves, _steady_wave, _synthetic
 
 
 def minute(seed):
@@ -37,26 +37,31 @@ def test_fit_learns_a_rule_of_both_parts():
     rng = np.random.default_rng(0)
     x = rng.uniform(-1, 1, (20_000, N_STATIC + N_DYNAMIC)).astype(np.float32)
     y = (x[:, 0] + x[:, N_STATIC] > 0.2).astype(np.float32)
-    network = Network(fit(x, y, np.ones_like(y), 20, seed=1))
+    network = Network(fit(x, y, np.ones_like(y), 20))
     static = network.static(x[:500, :N_STATIC])
-    odds = [network.log_odds(static[k], x[k, N_STATIC:].tolist()) for k in range(500)]
+    odds = [network.log_odds(static[k], x[k, N_STATIC:].astype(float)) for k in range(500)]
     assert np.mean((np.array(odds) > 0) == (y[:500] > 0)) > 0.9
 
 
-def test_an_averaged_network_gives_the_mean_of_the_log_odds():
+def test_members_are_taught_apart_and_averaged():
     rng = np.random.default_rng(2)
-    width = N_STATIC + N_DYNAMIC
-    tables = [
-        {"hidden": rng.normal(size=(width, 5)), "bias": rng.normal(size=5), "out": rng.normal(size=5), "out_bias": k}
-        for k in (0.3, -0.1)
-    ]
-    x = rng.normal(size=width)
+    x = rng.uniform(-1, 1, (20_000, N_STATIC + N_DYNAMIC)).astype(np.float32)
+    y = (x[:, 0] > 0).astype(np.float32)
+    table = fit(x, y, np.ones_like(y), 30)
+    hidden = np.tanh(x[:500] @ table["hidden"] + table["bias"])
+    each = (hidden * table["out"]).reshape(500, MEMBERS, HIDDEN).sum(axis=2)
+    assert np.abs(np.corrcoef(each.T)).max(where=~np.eye(MEMBERS, dtype=bool), initial=0.0) < 0.9999
+    assert all(np.mean((member > np.median(member)) == (y[:500] > 0)) > 0.85 for member in each.T)
 
-    def odds(table):
-        network = Network(table)
-        return network.log_odds(network.static(x[None, :N_STATIC])[0], x[N_STATIC:].tolist())
 
-    assert odds(averaged(tables)) == pytest.approx(np.mean([odds(table) for table in tables]), abs=1e-6)
+def test_a_steady_wave_has_a_beat_where_it_is_steepest():
+    for seed in range(10):
+        wave, beats = _steady_wave(np.random.default_rng(seed), 500.0, 30.0, 10.0)
+        assert not wave[:5000].any()
+        assert np.diff(beats) == pytest.approx(np.diff(beats)[0])
+        assert 150 <= 60 / np.diff(beats)[0] <= 240
+        slope = np.abs(np.diff(wave[5001:]))
+        assert slope[np.rint((beats[:-1] - 10.0) * 500).astype(int) - 1] == pytest.approx(slope.max(), rel=0.05)
 
 
 def test_p_waves_come_before_beats_and_not_before_early_ones():
