@@ -111,7 +111,9 @@ class Features:
     """
 
     def __init__(self, n: int = 1) -> None:
-        self._bands = np.concatenate([band_matrix(), low_matrix()], axis=1)
+        # Powers of bands and of low bands, and a 1 to count frames by.
+        self._bands = np.concatenate([band_matrix(), low_matrix(), np.zeros((BINS, 1))], axis=1)
+        self._added = np.append(np.full(BANDS + LOW_BANDS, TINY), 1.0)
         self._means = means_matrix()
         self._frames = 0
         self._levels: Floats = np.zeros((n, 1 + LOW_BANDS + 1))  # running sums: of levels, envelopes and frames
@@ -125,14 +127,14 @@ class Features:
 
     def of(self, spectra: Spectra) -> Floats:
         """Take the next frames of each sound, (frames, n, 129)."""
-        power = (spectra.real**2 + spectra.imag**2) @ self._bands + TINY
-        x, envelopes = np.log10(power[..., :BANDS]), np.sqrt(np.sqrt(power[..., BANDS:]))
+        power = (spectra.real**2 + spectra.imag**2) @ self._bands + self._added
+        x, low = np.log10(power[..., :BANDS]), np.sqrt(np.sqrt(power[..., BANDS:]))
         means = x @ self._means
-        levels = np.concatenate([means[..., :1], envelopes, np.ones((*x.shape[:2], 1))], axis=-1)
+        levels = np.concatenate([means[..., :1], low], axis=-1)
         self._levels = summed(levels, LEVEL, self._levels)
         levels = levels[..., :-1] / levels[..., -1:]
         level = levels[..., :1]
-        beat, regular = self._beat(envelopes / levels[..., 1:] - 1)
+        beat, regular = self._beat(low[..., :-1] / levels[..., 1:] - 1)
         echoes = self._echoes(means[..., 1:] - level, beat)
         above = x - self._least(x)
         self._frames += len(x)
