@@ -101,7 +101,7 @@ def heart(rng: Generator, seconds: float) -> tuple[Floats, Floats, Floats]:
         "s4": (rng.random() < 0.10, thump(rng, between(rng, 25, 60), 0.02, 2), between(rng, 0.1, 0.5)),
         "click": (rng.random() < 0.12, thump(rng, between(rng, 100, 350), 0.006, 2), between(rng, 0.15, 0.8)),
     }
-    murmur = rng.random() < 0.5
+    murmur = rng.random() < 0.6
     systolic = rng.random() < 0.65
     kind = rng.choice(["diamond", "plateau", "falling", "rising"])
     murmur_gain = between(rng, 0.03, 0.7) if rng.random() < 0.6 else between(rng, 0.7, 8)
