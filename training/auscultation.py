@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from agent.dsp.auscultation import FADE
-from agent.dsp.auscultation_mask import BINS, FEATURES, FLOOR, FRAME, FRAMES_HZ, HOP, MODES, WINDOW
+from agent.dsp.auscultation_mask import BINS, FEATURES, FRAME, FRAMES_HZ, HOP, MODES, WINDOW
 from training.frames import features_of, spectra_of
 from training.mixing import Pools, make_pools, noise_gain, sources
 
@@ -35,7 +35,7 @@ QUIETEST = 1e-3  # magnitudes below are as good as none
 LOST = {"heart": 1.0, "lung": 4.0, "wide": 2.0}
 WORSE = {"heart": 2.0, "lung": 6.0, "wide": 2.0}
 CAUTION = 0.5  # added at the end to the log odds that a bin is kept: rather a little of the room than less of the heart
-LUNG_FLOOR = {"lung": 10 ** (-8 / 20)}  # lower than the agent's, so that what is lost weighs
+FLOOR = {"heart": 10 ** (-45 / 20), "lung": 10 ** (-8 / 20), "wide": 10 ** (-12 / 20)}  # lungs lower than the agent's
 LOUDEST_DB = 30.0  # a residual this far below the clean sound is good enough
 WEIGHTS = Path(__file__).parent.parent / "agent" / "dsp" / "weights" / "auscultation.npz"
 
@@ -145,7 +145,7 @@ class Mixer(IterableDataset[Batch]):
 
 def loss_of(network: Network, batch: Batch) -> tuple[Tensor, Tensor]:
     """Give the loss, and the gain in dB of each mixture."""
-    floor = of_mode(FLOOR | LUNG_FLOOR, batch.mode)[:, None, None]
+    floor = of_mode(FLOOR, batch.mode)[:, None, None]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         kept = network(batch.features, batch.mode)
     masked = batch.spectra * (floor + (1 - floor) * kept.float())

@@ -26,7 +26,9 @@ BANDS = 73
 SINGLE = 40  # bands of one bin each, up to 625 Hz
 MODES = ("heart", "lung", "wide")
 PASS_HZ = {"heart": (20.0, 400.0), "lung": (60.0, 1600.0), "wide": (20.0, 1600.0)}
-FLOOR = {"heart": 10 ** (-45 / 20), "lung": 10 ** (-4 / 20), "wide": 10 ** (-12 / 20)}  # nothing is lowered further
+FLOOR_DB = {"heart": -45.0, "lung": -2.5, "wide": -12.0}  # nothing is lowered further, but what lies above any body
+BODY_HZ, ABOVE_BODY_HZ, ABOVE_BODY_DB = 700.0, 1000.0, -30.0
+CLASSICAL_FLOOR = 10 ** (-4 / 20)
 RISE = 0.25 / FRAMES_HZ  # of the tracked minimum, 2.5 dB a second
 STARTING = 12  # frames in which it follows upwards too: the first hold little sound
 LOW_BANDS = 4  # 16-47, 47-94, 94-156 and 156-250 Hz
@@ -57,6 +59,16 @@ class Mask(Protocol):
 
     def reset(self) -> None:
         """Forget everything."""
+
+
+def floor_of(mode: str) -> Floats:
+    """Lowest gain of each bin, shape (129,): the mode's to 700 Hz, straight in dB to at least -30 dB from 1000 Hz on.
+
+    Above lie next to no body sounds, of crackles too, but much of what machines and hands do.
+    """
+    ends_db = FLOOR_DB[mode], min(FLOOR_DB[mode], ABOVE_BODY_DB)
+    floor: Floats = 10 ** (np.interp(np.arange(BINS) * BIN_HZ, (BODY_HZ, ABOVE_BODY_HZ), ends_db) / 20)
+    return floor
 
 
 def kept_over(time_s: float) -> float:
@@ -190,7 +202,7 @@ def bursts(spectra: Spectra) -> Floats:
 class TrainedMask:
     """A dense layer of rectifiers, one gated recurrent unit (Cho 2014, in torch's form), 129 sigmoids that see both.
 
-    The gains run from the mode's floor to 1.
+    The gains run from `floor_of` the mode to 1.
 
     `weights`: dense_w (units, 207 + 3), dense_b, input_w (3 units, units), input_b, state_w (3 units, units),
     state_b (gates in the order reset, update, new), gain_w (129, 2 units: for the state, then for the dense layer),
@@ -212,7 +224,7 @@ class TrainedMask:
         self._hidden_b = halves * np.concatenate([weights["input_b"], weights["gain_b"]])
         self._state_w = halves[:, None] * np.concatenate([weights["state_w"], gain_of_state])
         self._state_b = halves * np.concatenate([weights["state_b"], np.zeros_like(weights["gain_b"])])
-        self._half_range = (1 - FLOOR[mode]) / 2
+        self._half_range = (1 - floor_of(mode)) / 2
         self.reset()
 
     def reset(self) -> None:
@@ -240,7 +252,7 @@ class TrainedMask:
 
 
 class ClassicalMask:
-    """A band per mode and, within it, spectral subtraction against a tracked minimum, never below -10 dB.
+    """A band per mode and, within it, spectral subtraction against a tracked minimum, never below -4 dB.
 
     Minimum tracking by continuous spectral minima (Doblinger, Eurospeech 1995). Known weakness: speech, rubbing
     and every other sound that comes and goes passes.
@@ -271,7 +283,7 @@ class ClassicalMask:
         rising = 0.996 * self._minimum + 0.06 * np.maximum(self._power - 0.94 * before, 0.0)
         self._minimum = np.minimum(np.where(self._minimum < self._power, rising, self._power), self._power)
         kept = 1 - self._minimum / np.maximum(self._power, 1e-20)
-        return np.asarray(self._band * np.maximum(np.sqrt(kept), FLOOR["lung"]))
+        return np.asarray(self._band * np.maximum(np.sqrt(kept), CLASSICAL_FLOOR))
 
 
 def unpacked(stored: Mapping[str, NDArray[np.integer | np.floating]]) -> Weights:
