@@ -22,8 +22,9 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from agent.dsp.auscultation import FADE
 from agent.dsp.auscultation_mask import BINS, FEATURES, FRAME, FRAMES_HZ, HOP, MODES, WINDOW
+from training.body_sounds import USUAL, Hearts
 from training.frames import features_of, spectra_of
-from training.mixing import Pools, make_pools, noise_gain, sources
+from training.mixing import Lesson, Pools, make_pools, noise_gain, sources
 
 UNITS = 160
 BATCH = 24
@@ -33,10 +34,30 @@ SKIPPED = int(0.5 * FRAMES_HZ) * HOP  # the start-up is not scored
 COMPRESSION = 0.3
 QUIETEST = 1e-3  # magnitudes below are as good as none
 LOST = {"heart": 1.0, "lung": 4.0, "wide": 2.0}
-WORSE = {"heart": 2.0, "lung": 6.0, "wide": 2.0}
 CAUTION = 0.5  # added at the end to the log odds that a bin is kept: rather a little of the room than less of the heart
 FLOOR = {"heart": 10 ** (-45 / 20), "lung": 10 ** (-8 / 20), "wide": 10 ** (-12 / 20)}  # lungs lower than the agent's
 LOUDEST_DB = 30.0  # a residual this far below the clean sound is good enough
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the training: steps, share of the full rates, how what is made worse weighs by mode, the lesson."""
+
+    steps: int
+    rate: float
+    worse: dict[str, float]
+    lesson: Lesson
+
+
+PARTS = (  # first what is noise, then what is not: murmurs above all
+    Part(7200, 1.0, {"heart": 2.0, "lung": 6.0, "wide": 2.0}, Lesson(USUAL, nearly_clean=0.15, clean_db=18.0)),
+    Part(
+        900,
+        0.3,
+        {"heart": 6.0, "lung": 8.0, "wide": 4.0},
+        Lesson(Hearts(murmurs=0.7, loud=0.55, ringing=0.3), nearly_clean=0.35, clean_db=12.0),
+    ),
+)
 WEIGHTS = Path(__file__).parent.parent / "agent" / "dsp" / "weights" / "auscultation.npz"
 
 
@@ -132,7 +153,7 @@ class Mixer(IterableDataset[Batch]):
             self._served = 0
         self._served += 1
         others = rng.permutation(self._size)
-        gain = np.array([[noise_gain(rng)] for _ in others], dtype=np.float32)
+        gain = np.array([[noise_gain(rng, self._pools.lesson)] for _ in others], dtype=np.float32)
         level = 10 ** (rng.uniform(-45, -15, (self._size, 1, 1)).astype(np.float32) / 20)
         clean, noisy = self._clean, self._clean + gain * self._dirt[others]
         x = self._spectra[0] + gain[:, :, None] * self._spectra[1][others]
@@ -143,8 +164,8 @@ class Mixer(IterableDataset[Batch]):
         return Batch(*map(torch.from_numpy, (features_of(level * x), self._mode, *sounds, magnitudes)))
 
 
-def loss_of(network: Network, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Give the loss, and the gain in dB of each mixture."""
+def loss_of(network: Network, batch: Batch, weights: dict[str, float]) -> tuple[Tensor, Tensor]:
+    """Give the loss, and the gain in dB of each mixture; `weights`: of what is made worse, by mode."""
     floor = of_mode(FLOOR, batch.mode)[:, None, None]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         kept = network(batch.features, batch.mode)
@@ -161,7 +182,7 @@ def loss_of(network: Network, batch: Batch) -> tuple[Tensor, Tensor]:
     magnitudes = torch.clamp(squared, min=QUIETEST**2) ** (COMPRESSION / 2)
     lost = 1 + of_mode(LOST, batch.mode)[:, None, None] * (magnitudes < batch.magnitudes)
     compressed = (lost * (magnitudes - batch.magnitudes) ** 2).mean(dim=(1, 2))
-    worse = of_mode(WORSE, batch.mode) * torch.relu(residual - unprocessed)
+    worse = of_mode(weights, batch.mode) * torch.relu(residual - unprocessed)
     return (residual + 8 * compressed + worse).mean(), (unprocessed - residual).detach()
 
 
@@ -170,23 +191,21 @@ def rate_share(step: int, steps: int) -> float:
     return min((step + 1) / 100, 1 - step / steps)
 
 
-def train(pools: Pools, seed: int, steps: int) -> Network:
-    """Train for `steps`, saying every 100 what is gained per mode."""
-    torch.manual_seed(seed)
-    mixer = Mixer(np.random.default_rng(seed + 1), pools)
+def train(network: Network, pools: Pools, seed: int, part: Part) -> None:
+    """Train for a part, saying every 100 steps what is gained per mode."""
+    mixer = Mixer(np.random.default_rng(seed), pools)
     batches = DataLoader(mixer, batch_size=None, num_workers=1, prefetch_factor=4)
-    network = Network()
     matrices = network.matrices()
     others = [parameter for parameter in network.parameters() if all(parameter is not m for m in matrices)]
     optimisers = (
-        torch.optim.Muon(matrices, lr=MATRIX_RATE, weight_decay=MATRIX_DECAY),
-        torch.optim.Adam(others, lr=RATE),
+        torch.optim.Muon(matrices, lr=part.rate * MATRIX_RATE, weight_decay=MATRIX_DECAY),
+        torch.optim.Adam(others, lr=part.rate * RATE),
     )
-    schedules = [torch.optim.lr_scheduler.LambdaLR(o, lambda step: rate_share(step, steps)) for o in optimisers]
+    schedules = [torch.optim.lr_scheduler.LambdaLR(o, lambda step: rate_share(step, part.steps)) for o in optimisers]
     began = time.monotonic()
     gained: list[NDArray[np.float64]] = []
-    for step, batch in zip(range(1, steps + 1), batches, strict=False):
-        loss, gain_db = loss_of(network, batch)
+    for step, batch in zip(range(1, part.steps + 1), batches, strict=False):
+        loss, gain_db = loss_of(network, batch, part.worse)
         network.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -197,9 +216,6 @@ def train(pools: Pools, seed: int, steps: int) -> Network:
             means = np.nanmean(gained[-100:], axis=0).round(2)
             said = ", ".join(f"{m} {g:+.2f}" for m, g in zip(MODES, means, strict=True))
             print(f"step {step}, {time.monotonic() - began:.0f} s: dB gained {said}", flush=True)
-    with torch.no_grad():
-        network.gain.bias += CAUTION
-    return network
 
 
 def main() -> None:
@@ -209,14 +225,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=default, help="folder with physionet2016 and hls_cmds")
     parser.add_argument("--synthetic", action="store_true", help="use no recordings at all")
     parser.add_argument("--seed", type=int, default=20250101)
-    parser.add_argument("--steps", type=int, default=7200)
     parser.add_argument("--pool", type=int, default=1200, help="synthetic hearts, lungs and half the noises")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True)
-    pools = make_pools(np.random.default_rng(given.seed), None if given.synthetic else given.data, given.pool)
-    network = train(pools, given.seed, given.steps)
+    torch.manual_seed(given.seed)
+    network, data = Network(), None if given.synthetic else given.data
+    for number, part in enumerate(PARTS, given.seed):
+        train(network, make_pools(np.random.default_rng(number), data, given.pool, part.lesson), number + 1, part)
+    with torch.no_grad():
+        network.gain.bias += CAUTION
     np.savez_compressed(given.out, **network.exported())
     print(f"{given.out}: {given.out.stat().st_size / 1000:.0f} kB")
 

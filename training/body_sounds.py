@@ -5,6 +5,8 @@ Lung: breath noise shaped per phase (vesicular to bronchial), wheezes, rhonchi, 
 (after Murphy 1977 and the widths of Sovijarvi 2000: fine 0.7 ms / 5 ms, coarse 1.5 ms / 10 ms).
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
@@ -85,13 +87,26 @@ def envelope_of(rng: Generator, n: int, kind: str) -> Floats:
     return np.maximum(shapes[kind], 0.0)
 
 
-def heart(rng: Generator, seconds: float) -> tuple[Floats, Floats, Floats]:
+@dataclass(frozen=True, slots=True)
+class Hearts:
+    """Which hearts are drawn: shares of those that have a murmur, of murmurs as loud as S1, of high-ringing sounds."""
+
+    murmurs: float
+    loud: float
+    ringing: float
+
+
+USUAL = Hearts(murmurs=0.6, loud=0.4, ringing=0.15)
+
+
+def heart(rng: Generator, seconds: float, drawn: Hearts = USUAL) -> tuple[Floats, Floats, Floats]:
     """Give a heart for `seconds` and the times of its S1 and S2 (centres, s)."""
     n = int(seconds * FS_HZ)
     y = np.zeros(n)
     rate = between(rng, 45, 165)
     jitter = rng.choice([0.015, 0.05, 0.2], p=[0.6, 0.3, 0.1])
-    ringing = 1 if rng.random() < 0.85 else between(rng, 1.5, 3)  # some valves and chest pieces ring far higher
+    # Some valves and chest pieces ring far higher.
+    ringing = 1 if rng.random() < 1 - drawn.ringing else between(rng, 1.5, 3.5)
     s1 = thump(rng, ringing * between(rng, 30, 110), between(rng, 0.011, 0.03), rng.integers(1, 4))
     s2 = thump(rng, ringing * between(rng, 38, 160), between(rng, 0.008, 0.022), rng.integers(1, 3))
     s1_gain, s2_gain = 1.0, between(rng, 0.25, 1.8)
@@ -101,10 +116,10 @@ def heart(rng: Generator, seconds: float) -> tuple[Floats, Floats, Floats]:
         "s4": (rng.random() < 0.10, thump(rng, between(rng, 25, 60), 0.02, 2), between(rng, 0.1, 0.5)),
         "click": (rng.random() < 0.12, thump(rng, between(rng, 100, 350), 0.006, 2), between(rng, 0.15, 0.8)),
     }
-    murmur = rng.random() < 0.6
+    murmur = rng.random() < drawn.murmurs
     systolic = rng.random() < 0.65
     kind = rng.choice(["diamond", "plateau", "falling", "rising"])
-    murmur_gain = between(rng, 0.03, 0.7) if rng.random() < 0.6 else between(rng, 0.7, 8)
+    murmur_gain = between(rng, 0.03, 0.7) if rng.random() < 1 - drawn.loud else between(rng, 0.7, 8)
     low = between(rng, 25, 350)
     air = band(rng.standard_normal(n + FS_HZ), low, min(low * between(rng, 1.8, 6), 900), 1)[FS_HZ:]
     if rng.random() < 0.2:  # a musical murmur

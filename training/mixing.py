@@ -7,7 +7,7 @@ import numpy as np
 from numpy.random import Generator
 
 from agent.dsp.auscultation_mask import MODES
-from training.body_sounds import FS_HZ, Floats, between, equalised, heart, lung
+from training.body_sounds import FS_HZ, Floats, Hearts, between, equalised, heart, lung
 from training.recordings import shippable
 from training.room_noises import noise
 
@@ -16,14 +16,23 @@ EXAMPLE_S = 5.12  # 320 frames
 RECORDED = {"heart": 0.5, "lung": 0.4}  # share of targets that are recordings, the others are synthetic
 SHARES = (0.48, 0.4, 0.12)  # of the modes
 SNR_DB = (-8.0, 18.0)
-NEARLY_CLEAN_DB = (18.0, 45.0)
-NEARLY_CLEAN = 0.15  # share of mixtures: what must be left alone
+CLEANEST_DB = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """Which hearts are drawn, and which share of the mixtures is nearly clean: from `clean_db` on, to be left alone."""
+
+    hearts: Hearts
+    nearly_clean: float
+    clean_db: float
 
 
 @dataclass(frozen=True, slots=True)
 class Pools:
     """Sounds of unit power at 4 kHz to draw from."""
 
+    lesson: Lesson
     hearts: list[Floats]
     lungs: list[Floats]
     recorded_hearts: list[Floats]
@@ -31,11 +40,12 @@ class Pools:
     noises: list[Floats]
 
 
-def make_pools(rng: Generator, data: Path | None, each: int) -> Pools:
+def make_pools(rng: Generator, data: Path | None, each: int, lesson: Lesson) -> Pools:
     """Synthesise `each` clips of every kind; `data`: the folder of shippable recordings, None for synthesis alone."""
     recorded = shippable(data) if data is not None else ([], [])
     return Pools(
-        [heart(rng, CLIP_S)[0] for _ in range(each)],
+        lesson,
+        [heart(rng, CLIP_S, lesson.hearts)[0] for _ in range(each)],
         [lung(rng, CLIP_S) for _ in range(each)],
         *recorded,
         [noise(rng, CLIP_S) for _ in range(2 * each)],
@@ -80,7 +90,7 @@ def sources(rng: Generator, pools: Pools) -> tuple[int, Floats, Floats]:
     return mode, clean, dirt / (dirt.std() + 1e-9)
 
 
-def noise_gain(rng: Generator) -> float:
+def noise_gain(rng: Generator, lesson: Lesson) -> float:
     """Draw how loud the noise is against the clean sound; now and then there is hardly any."""
-    snr_db = rng.uniform(*(NEARLY_CLEAN_DB if rng.random() < NEARLY_CLEAN else SNR_DB))
+    snr_db = rng.uniform(*((lesson.clean_db, CLEANEST_DB) if rng.random() < lesson.nearly_clean else SNR_DB))
     return float(10 ** (-snr_db / 20))

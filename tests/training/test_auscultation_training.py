@@ -1,6 +1,7 @@
 """What the stethoscope's mask is trained on: generators, held-out recordings, features equal to the agent's."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +9,9 @@ import pytest
 
 from agent.dsp.auscultation_mask import MODES, Features, TrainedMask, floor_of, unpacked
 from training import recordings
-from training.body_sounds import FS_HZ, burst, crackle, heart, lung
+from training.body_sounds import FS_HZ, USUAL, burst, crackle, heart, lung
 from training.frames import features_of, spectra_of
-from training.mixing import NEARLY_CLEAN, SNR_DB, Pools, make_pools, noise_gain, sources
+from training.mixing import CLEANEST_DB, SNR_DB, Lesson, Pools, make_pools, noise_gain, sources
 from training.room_noises import KINDS, noise
 
 PCG = Path(os.environ.get("BESACE_DATA", Path(__file__).parents[2].parent / "shared" / "data")) / "pcg"
@@ -59,8 +60,11 @@ def test_crackles_have_the_published_shape():
     assert len(burst(rng)) <= 0.5 * FS_HZ
 
 
+LESSON = Lesson(USUAL, nearly_clean=0.15, clean_db=18.0)
+
+
 def small_pools():
-    return make_pools(np.random.default_rng(0), None, 3)
+    return make_pools(np.random.default_rng(0), None, 3, LESSON)
 
 
 def test_sources_have_the_drawn_modes_and_unit_power():
@@ -76,15 +80,15 @@ def test_sources_have_the_drawn_modes_and_unit_power():
 
 def test_noise_gains_span_the_stated_range():
     rng = np.random.default_rng(1)
-    snr_db = [-20 * np.log10(noise_gain(rng)) for _ in range(500)]
+    snr_db = [-20 * np.log10(noise_gain(rng, LESSON)) for _ in range(500)]
     low, high = SNR_DB
     inside = [s for s in snr_db if low <= s <= high]
     assert min(inside) < low + 1
     assert max(inside) > high - 1
     nearly_clean = [s for s in snr_db if s > high]
-    assert len(nearly_clean) / len(snr_db) == pytest.approx(NEARLY_CLEAN, abs=0.05)  # what must be left alone
+    assert len(nearly_clean) / len(snr_db) == pytest.approx(LESSON.nearly_clean, abs=0.05)  # what must be left alone
     assert min(nearly_clean) < 20
-    assert 44 < max(nearly_clean) <= 45
+    assert CLEANEST_DB - 1 < max(nearly_clean) <= CLEANEST_DB
     assert len(inside) + len(nearly_clean) == len(snr_db)
 
 
@@ -149,12 +153,19 @@ def test_training_lowers_the_loss_and_repeats_with_the_seed():
     pytest.importorskip("torch", reason="the extra `training` is not installed")
     import torch
 
-    from training.auscultation import Mixer, loss_of, train
+    from training.auscultation import PARTS, Mixer, Network, loss_of, train
 
     torch.set_num_threads(1)
     pools = small_pools()
-    first, second = (train(pools, seed=1, steps=3) for _ in range(2))
+
+    def trained(steps):
+        torch.manual_seed(0)
+        network = Network()
+        train(network, pools, 1, replace(PARTS[0], steps=steps))
+        return network
+
+    first, second = trained(3), trained(3)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
-    untrained = train(pools, seed=1, steps=1)
     batch = Mixer(np.random.default_rng(9), pools, size=8).draw()
-    assert loss_of(train(pools, seed=1, steps=12), batch)[0] < loss_of(untrained, batch)[0]
+    worse = PARTS[0].worse
+    assert loss_of(trained(12), batch, worse)[0] < loss_of(trained(1), batch, worse)[0]
