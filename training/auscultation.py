@@ -1,10 +1,10 @@
 """Train the stethoscope's mask: `python -m training.auscultation [--data FOLDER]`, fixed seed, under an hour on a CPU.
 
 One process makes mixtures while another trains on them in half precision; matrices by Muon (Jordan 2024:
-orthogonalised momentum), which takes a sixth of the steps that Adam takes to the same loss here, all else by Adam.
+orthogonalised momentum), which takes a fifth of the steps that Adam takes to the same gain here, all else by Adam.
 
 Loss: residual to clean in dB, plus 8 x the error of compressed magnitudes, in which what is lost counts more
-(which protects murmurs and crackles), plus twice what is made worse than the input.
+(which protects murmurs and crackles), plus what is made worse than the input, weighed by part (PARTS).
 """
 
 import argparse
