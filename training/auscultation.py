@@ -25,6 +25,7 @@ from agent.dsp.auscultation_mask import BINS, FEATURES, FRAME, FRAMES_HZ, HOP, M
 from training.body_sounds import USUAL, Hearts
 from training.frames import features_of, spectra_of
 from training.mixing import Lesson, Pools, make_pools, noise_gain, sources
+from training.recordings import shippable
 
 UNITS = 160
 BATCH = 24
@@ -231,9 +232,9 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(mode=True)
     torch.manual_seed(given.seed)
-    network, data = Network(), None if given.synthetic else given.data
+    network, recorded = Network(), ([], []) if given.synthetic else shippable(given.data)
     for number, part in enumerate(PARTS, given.seed):
-        train(network, make_pools(np.random.default_rng(number), data, given.pool, part.lesson), number + 1, part)
+        train(network, make_pools(np.random.default_rng(number), recorded, given.pool, part.lesson), number + 1, part)
     with torch.no_grad():
         network.gain.bias += CAUTION
     np.savez_compressed(given.out, **network.exported())

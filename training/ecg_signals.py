@@ -14,6 +14,7 @@ from scipy.signal import butter, resample_poly, sosfilt
 
 from benchmarks.ecg_records import Record, folder, gain_for, names, noises, read
 from tests.dsp import synthetic_ecg as synthetic
+from training.body_sounds import between
 
 Floats = NDArray[np.float64]
 FS_HZ = 360.0
@@ -166,7 +167,7 @@ def _synthetic(rng: Generator, noise: dict[str, Floats], seed: int) -> Lesson:
         before = synthetic.regular(80, 20)
         r = np.concatenate([before, np.arange(20.2, duration_s - 0.3, 60 / rng.uniform(150, 230))])
         wide = np.arange(len(r)) >= len(before)
-        settings |= {"amplitude_mv": np.where(wide, size * _ratio(rng, 0.3, 2.5) * rng.choice([-1, 1]), size)}
+        settings |= {"amplitude_mv": np.where(wide, size * between(rng, 0.3, 2.5) * rng.choice([-1, 1]), size)}
         settings |= {"width_s": np.where(wide, rng.uniform(0.11, 0.16), 0.08), "t_mv": rng.uniform(0, 0.2)}
     elif kind == "pairs":
         intervals = [(0.5, 1.0), (0.6, 1.4), (0.35, 0.65), (0.5, 0.83), (0.55, 0.95)][rng.integers(5)]
@@ -225,10 +226,6 @@ def _no_rhythm(rng: Generator, noise: dict[str, Floats], fs_hz: float, duration_
     return rng.choice([0.0, 0.005, 0.02, 0.05]) * rng.standard_normal(len(t))
 
 
-def _ratio(rng: Generator, low: float, high: float) -> float:
-    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
-
-
 def _steady_wave(rng: Generator, fs_hz: float, duration_s: float, from_s: float) -> tuple[Floats, Floats]:
     """Draw ventricular tachycardia without a base line, and its beats: where each wave is steepest."""
     t = synthetic.clock(fs_hz, duration_s)
@@ -242,7 +239,7 @@ def _steady_wave(rng: Generator, fs_hz: float, duration_s: float, from_s: float)
     once = np.arange(from_s, from_s + period_s, 0.001)
     steepest = once[np.abs(np.gradient(wave(once))).argmax()]
     beats = np.arange(steepest, duration_s - 0.3, period_s)
-    return np.where(t > from_s, _ratio(rng, 0.2, 3) * wave(t), 0.0), beats
+    return np.where(t > from_s, between(rng, 0.2, 3) * wave(t), 0.0), beats
 
 
 def _fibrillation(rng: Generator, fs_hz: float, duration_s: float, from_s: float) -> Floats:

@@ -1,14 +1,12 @@
 """Mixtures to train on: pools of clean sounds and noises, drawn, coloured, levelled and added anew each time."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.random import Generator
 
 from agent.dsp.auscultation_mask import MODES
 from training.body_sounds import FS_HZ, Floats, Hearts, between, equalised, heart, lung
-from training.recordings import shippable
 from training.room_noises import noise
 
 CLIP_S = 8.0
@@ -40,9 +38,8 @@ class Pools:
     noises: list[Floats]
 
 
-def make_pools(rng: Generator, data: Path | None, each: int, lesson: Lesson) -> Pools:
-    """Synthesise `each` clips of every kind; `data`: the folder of shippable recordings, None for synthesis alone."""
-    recorded = shippable(data) if data is not None else ([], [])
+def make_pools(rng: Generator, recorded: tuple[list[Floats], list[Floats]], each: int, lesson: Lesson) -> Pools:
+    """Synthesise `each` clips of every kind beside the recorded hearts and lungs; of these there may be none."""
     return Pools(
         lesson,
         [heart(rng, CLIP_S, lesson.hearts)[0] for _ in range(each)],

@@ -14,7 +14,7 @@ from agent.dsp.auscultation_mask import FRAME, FS_HZ, HOP, TINY, WINDOW, Mask, k
 from agent.dsp.filters import filtered
 from agent.dsp.heart_sounds import HeartSounds
 from agent.dsp.stream import as_samples, check_rate
-from agent.dsp.trailing import windows
+from agent.dsp.trailing import shifted, windows
 from agent.dsp.transforms import Spectra, irfft, rfft
 from agent.model import Floats, Happening, StageEvent
 
@@ -150,11 +150,9 @@ class AuscultationDenoiser:
         kept = self._bypass.opened(spectra, self._mask.gains(spectra))
         frames = np.concatenate([self._frames, irfft(kept) * SYNTHESIS])
         self._frames = frames[-(OVERLAP - 1) :]
-        # A hop of output is the last quarter of the first of four frames, the third quarter of the second and so on.
-        shape, last, item = (len(spectra), OVERLAP, HOP), FRAME - HOP, frames.itemsize
-        parts = np.ndarray(shape, frames.dtype, frames, last * item, (FRAME * item, last * item, item))
-        hops: Floats = np.add.reduce(parts, axis=1)
-        return hops.reshape(-1)
+        first, second, third, fourth = shifted(frames, OVERLAP)
+        out = first[:, 3 * HOP :] + second[:, 2 * HOP : 3 * HOP] + third[:, HOP : 2 * HOP] + fourth[:, :HOP]
+        return np.asarray(out).reshape(-1)
 
     def _without_offset(self, x: Floats) -> Floats:
         """First-order high-pass at 0.5 Hz that starts settled on the first hop's mean, faded in over that hop."""

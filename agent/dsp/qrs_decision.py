@@ -305,7 +305,7 @@ class Decision:
         return Beat(r, r / self.fs_hz, late, probability(seen.odds))
 
     def _put_in_context(self, seen: Seen) -> None:
-        """Find the features that rest on the decisions before: N_DYNAMIC numbers."""
+        """Put the features that rest on the decisions before, N_DYNAMIC numbers, where the network reads them."""
         r, a, b, last, before, fs_hz = seen.r, seen.a, seen.b, self._last, self._before, self.fs_hz
         nearer, other, shape = seen.near
         over_shape, weight, age = self._shapes.compare(shape, a, self._beats)

@@ -12,6 +12,14 @@ from agent.model import InstrumentEvent, SampleBlock
 BERRY = "C0:00:00:00:00:01"
 
 
+async def ended(tasks, radio):
+    """Cancel the drivers and let go of their radio."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await radio.close()
+
+
 class Rig:
     """A link with an offered controller and a radio on it."""
 
@@ -26,10 +34,7 @@ class Rig:
         return self
 
     async def __aexit__(self, *_):
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        await self.radio.close()
+        await ended(self.tasks, self.radio)
         self.hci.close()
 
     async def berry(self, address=BERRY):

@@ -13,6 +13,8 @@ from driver_rig import samples_of, until
 
 pytest.importorskip("bumble")
 
+from radio_rig import ended
+
 from agent.drivers import simulated
 from agent.drivers.decimate import decimate
 from agent.drivers.opening import open_driver
@@ -82,10 +84,7 @@ class Agent:
         return self
 
     async def __aexit__(self, *_):
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
-        await self.radio.close()
+        await ended(self.tasks, self.radio)
 
     async def run(self, key):
         driver = open_driver(key, self.simulator.where[key], radio=self.radio)

@@ -64,7 +64,7 @@ LESSON = Lesson(USUAL, nearly_clean=0.15, clean_db=18.0)
 
 
 def small_pools():
-    return make_pools(np.random.default_rng(0), None, 3, LESSON)
+    return make_pools(np.random.default_rng(0), ([], []), 3, LESSON)
 
 
 def test_sources_have_the_drawn_modes_and_unit_power():
