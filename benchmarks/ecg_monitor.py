@@ -70,10 +70,10 @@ def silence_s(fs_hz: float, end: str) -> float:
     return np.inf
 
 
-def fast_s(fs_hz: float, bpm: int, amplitude_mv: float, *, as_wave: bool = False) -> float:
-    """Return how long after the last narrow beat at 80/min the rate of a fast wide rhythm is shown to within 10.
+def fast(fs_hz: float, bpm: int, amplitude_mv: float, *, as_wave: bool = False) -> tuple[np.ndarray, np.ndarray, float]:
+    """Return 30 s that begin with narrow beats at 80/min, all its beats, and the time of the last narrow one.
 
-    `as_wave`: a steady wave without a base line, as a ventricular tachycardia can look.
+    A wide rhythm follows. `as_wave`: a steady wave without a base line, as a ventricular tachycardia can look.
     """
     before = regular(80, 15)
     at = np.concatenate((before, np.arange(before[-1] + 0.5, 29, 60 / bpm)))
@@ -83,10 +83,16 @@ def fast_s(fs_hz: float, bpm: int, amplitude_mv: float, *, as_wave: bool = False
     if as_wave:
         phase = 2 * np.pi * (t - before[-1] - 0.5) * bpm / 60
         x += np.where(t > before[-1] + 0.4, 0.5 * amplitude_mv * (np.cos(phase) + 0.2 * np.cos(2 * phase + 0.5)), 0.0)
+    return x, at, float(before[-1])
+
+
+def fast_s(fs_hz: float, bpm: int, amplitude_mv: float, *, as_wave: bool = False) -> float:
+    """Return how long after the last narrow beat the rate of a fast wide rhythm is shown to within 10."""
+    x, _, begun = fast(fs_hz, bpm, amplitude_mv, as_wave=as_wave)
     for now, detector, _ in streamed(x, fs_hz):
         shown = detector.rate().bpm
         if shown is not None and abs(shown - bpm) <= 10:
-            return now - float(before[-1])
+            return now - begun
     return np.inf
 
 

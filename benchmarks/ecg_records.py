@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 DATA = Path(os.environ.get("BESACE_DATA") or Path(__file__).parent.parent.parent / "shared" / "data")
-FOLDS = Path(__file__).parent.parent / "build" / "ecg-folds"  # networks, each with the records it has not seen
+FOLDS = Path(__file__).parent.parent / "build" / "ecg-folds"  # by number of folds: networks and what each has not seen
 TOLERANCE_S = 0.150  # ANSI/AAMI EC57
 BEAT_CODES = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 25, 30, 34, 35, 38, 41})
 VF_ON, VF_OFF = 32, 33

@@ -1,4 +1,4 @@
-"""Train the QRS network and the ECG quality: `python -m training.ecg [--folds 3]`, fixed seed, numpy only.
+"""Train the QRS network and the ECG quality: `python -m training.ecg [--folds 6]`, fixed seed, numpy only.
 
 The network is taught on the detector's own candidates in the detector's own context: first the decisions are those
 of the reference, then twice the network's own, so that it learns to live with its errors (dataset aggregation, Ross
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from agent.dsp.qrs_decision import N_DYNAMIC, Decision, Network
 from agent.dsp.qrs_features import Candidates, QrsFrontEnd
 from agent.dsp.quality import EcgQuality
+from agent.model import Beat
 from benchmarks.ecg_records import FOLDS, TOLERANCE_S, Score, folder, gain_for, match, names, noises, pooled, read
 from training.ecg_signals import Lesson, lessons
 
@@ -175,8 +176,8 @@ def graded(network: Network, held_out: list[Case]) -> dict[str, list[tuple[str, 
     for case in held_out:
         lesson = case.lesson
         decision = Decision(lesson.fs_hz, network)
-        beats = decision.decide(case.found) + decision.settle()
-        r = np.array([beat.index for beat in beats], np.int64)
+        told = decision.decide(case.found) + decision.settle()
+        r = np.array([one.index for one in told if isinstance(one, Beat)], np.int64)
         pairs = len(match(lesson.beats, r, TOLERANCE_S * lesson.fs_hz)[0])
         result = Score(pairs, len(r) - pairs, len(lesson.beats) - pairs, np.empty(0))
         out.setdefault(lesson.kind, []).append((lesson.group, result))
@@ -191,7 +192,7 @@ def cross_validate(everything: list[Case], folds: int) -> None:
     for k in range(folds):
         out = set(order[k::folds])
         table = train([case for case in everything if case.lesson.group not in out])
-        write(FOLDS / f"{k}.npz", table, records=np.array(sorted(out)))
+        write(FOLDS / f"{folds}" / f"{k}.npz", table, records=np.array(sorted(out)))
         network = Network(table)
         for kind, scores in graded(network, [case for case in everything if case.lesson.group in out]).items():
             grades.setdefault(kind, []).extend(scores)

@@ -10,6 +10,10 @@ The network has one hidden layer of 96; its table is made by training/ecg.py, wh
 A candidate no surer than 3 to 1 (7 to 1 when it is small) waits up to 0.28 s for a better one, so that a tall P wave
 gives way to its QRS; it is a beat when none comes. A pause of 1.3 RR brings back the best rejected candidate in it
 (search-back). Beats found in either way are flagged late.
+
+Fast waves without a line between them (ventricular flutter, some tachycardias) are accepted like beats, and the rate
+rests on them, but a wave is no QRS: it is told as a Wave. A candidate is one when the slope before it hardly rests and
+it is slow for its interval, as those before it were, unless the network is sure of a QRS.
 """
 
 from collections import deque
@@ -24,7 +28,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.dsp.qrs_features import MEDIAN_PAST, Candidates, Peaks
+from agent.dsp.qrs_features import MEDIAN_PAST, QUARTER_PAST, SIZE, Candidates, Peaks
 from agent.model import Beat
 
 Floats = NDArray[np.float64]
@@ -50,6 +54,9 @@ FIRST_RR_S = 0.8
 LONGEST_RR_S = 3.0
 LOG_SHORTEST = log(0.02)
 SAME_SHAPE = 0.75  # correlation
+WAVY, LEAST_WAVY, LINE = -5.0, -6.0, -10.0  # waves in the mean, one of them, and beats with a line between (log s)
+WAVY_RATE = 0.2  # of that mean
+SURE_QRS = 6.0  # log odds
 
 
 class Network:
@@ -139,9 +146,21 @@ class Shapes:
         self._used[k] = beats
 
 
+@dataclass(frozen=True, slots=True)
+class Wave:
+    """A wave without a line before it: it has a rate, but is no beat."""
+
+    index: int
+    time_s: float
+
+
 @dataclass(slots=True, eq=False)
 class Seen:
-    """A candidate as it was weighed: its envelope's peak and its R, amplitudes in both bands, what came before."""
+    """A candidate as it was weighed: its envelope's peak and its R, amplitudes in both bands, what came before.
+
+    `slow`: the slope that three quarters of the two seconds before exceed, as a share of the candidate's, times the
+    square of the candidate's size over its slope, as a logarithm of s². High where slow waves leave no line between.
+    """
 
     odds: float
     peak: int
@@ -149,6 +168,7 @@ class Seen:
     a: float
     b: float
     background: float
+    slow: float
     patch: Floats
     near: tuple[float, float, int] = (0.0, 0.0, 0)  # what `Shapes.nearer` says of the patch
 
@@ -192,6 +212,7 @@ class Decision:
         self._doubtful: Seen | None = None
         self._rejected: deque[Seen] = deque(maxlen=REMEMBERED)
         self._rival = -LIMIT
+        self._wavy = LINE
 
     def faint(self, found: Peaks) -> int:
         """Return how many candidates, from the first on, are too faint to be weighed as things stand."""
@@ -201,18 +222,19 @@ class Decision:
         known &= found.peak < min(self._due, self._pause_ends)
         return len(known) if known.all() else int(known.argmin())
 
-    def decide(self, found: Candidates) -> list[Beat]:
-        """Decide candidates in order; give the beats among them."""
-        out: list[Beat] = []
+    def decide(self, found: Candidates) -> list[Beat | Wave]:
+        """Decide candidates in order; give the beats and waves among them."""
+        out: list[Beat | Wave] = []
         static, patches = self._network.static(found.features), found.patch
-        columns = (found.peak, found.r, found.log_a, found.log_b, found.features[:, MEDIAN_PAST])
+        slowness = found.features[:, QUARTER_PAST] + 2.0 * found.features[:, SIZE]
+        columns = (found.peak, found.r, found.log_a, found.log_b, found.features[:, MEDIAN_PAST], slowness)
         rows = zip(*(column.tolist() for column in columns), strict=True)
-        for i, (peak, r, a, b, background) in enumerate(rows):
+        for i, (peak, r, a, b, background, slow) in enumerate(rows):
             if self._doubtful is not None or peak >= self._pause_ends:
                 out += self.advance(peak)
             if r < self._ready or (a < self._faint_a and b < self._faint_b and peak < self._due):
                 continue
-            seen = Seen(0.0, peak, r, a, b, background, patches[i])
+            seen = Seen(0.0, peak, r, a, b, background, slow, patches[i])
             self._weigh(seen, i, static)
             if self._doubtful is not None:
                 if seen.odds > self._doubtful.odds:
@@ -237,9 +259,9 @@ class Decision:
             self._before = seen
         return out
 
-    def advance(self, now: int) -> list[Beat]:
+    def advance(self, now: int) -> list[Beat | Wave]:
         """No candidate peaks before sample `now`: give the doubtful one left alone, and what ends pauses."""
-        out: list[Beat] = []
+        out: list[Beat | Wave] = []
         if self._doubtful is not None:
             if now - self._doubtful.peak < DOUBT_S * self.fs_hz:
                 return out
@@ -252,7 +274,7 @@ class Decision:
             self._rival = max((one.odds for one in later), default=-LIMIT)
         return out
 
-    def settle(self) -> list[Beat]:
+    def settle(self) -> list[Beat | Wave]:
         """Give the doubtful candidate, if there is one."""
         doubtful, self._doubtful = self._doubtful, None
         return [] if doubtful is None else [self._accept(doubtful, late=True)]
@@ -275,7 +297,7 @@ class Decision:
         self._noise_a += 0.125 * (seen.a - self._noise_a)
         self._noise_b += 0.125 * (seen.b - self._noise_b)
 
-    def _accept(self, seen: Seen, *, late: bool) -> Beat:
+    def _accept(self, seen: Seen, *, late: bool) -> Beat | Wave:
         r, a, b = seen.r, seen.a, seen.b
         if not self._beats:
             self._noise_a, self._noise_b = a - 2.0, b - 2.0
@@ -284,10 +306,13 @@ class Decision:
         self._level_b += rate * (b - self._level_b)
         if seen.background < 0.0:  # not so where the signal has only begun: the past unknown counts as loud
             self._background += (rate if self._background < 0.0 else 1.0) * (seen.background - self._background)
+        is_wave = False
         if self._last is not None:
             interval = min(LONGEST_RR_S, (r - self._last.r) / self.fs_hz)
+            log_interval = log(interval)
+            is_wave = self._is_wave(seen, log_interval)
             self._rr.append(interval)
-            self._log_rr.append(log(interval))
+            self._log_rr.append(log_interval)
             self._typical_rr = sorted(self._rr)[len(self._rr) // 2]
             self._log_typical = typical = log(self._typical_rr)
             one, two, three, four = self._log_rr
@@ -302,7 +327,14 @@ class Decision:
         self._rejected.clear()
         self._rival = -LIMIT
         self._shapes.take(seen.patch, self._shapes.nearer(seen.patch) if late else seen.near, a, self._beats)
-        return Beat(r, r / self.fs_hz, late, probability(seen.odds))
+        return Wave(r, r / self.fs_hz) if is_wave else Beat(r, r / self.fs_hz, late, probability(seen.odds))
+
+    def _is_wave(self, seen: Seen, log_interval: float) -> bool:
+        """Tell a wave without a line before it, in a run of such, from a QRS."""
+        wavy = seen.slow - log_interval
+        if seen.background < 0.0:  # the past is known
+            self._wavy += WAVY_RATE * (wavy - self._wavy)
+        return self._wavy > WAVY and wavy > LEAST_WAVY and seen.odds < SURE_QRS
 
     def _put_in_context(self, seen: Seen) -> None:
         """Put the features that rest on the decisions before, N_DYNAMIC numbers, where the network reads them."""

@@ -35,7 +35,8 @@ _AROUND_S = (-0.30, -0.24, -0.20, -0.16, -0.12, -0.08, -0.04, 0.04, 0.07, 0.10)
 _PAST_S = -0.16 - 0.04 * np.arange(50)
 _PAST_RANKS = (2, 12, 25, 37, 45, 49)  # of 50 sorted values: 5, 25, 50, 75, 90 and 100 %
 _SHOWN = (*range(len(_AROUND_S)), *(len(_AROUND_S) + rank for rank in _PAST_RANKS))
-_QUARTER, MEDIAN_PAST, _LOUDEST_PAST = (4 + len(_AROUND_S) + k for k in (1, 2, 5))  # places among the features
+SIZE = 1  # places among the features
+QUARTER_PAST, MEDIAN_PAST, _LOUDEST_PAST = (4 + len(_AROUND_S) + k for k in (1, 2, 5))
 _PATCH_S = 0.01 * np.arange(-10, 11)
 _COURSE = len(_AROUND_S) + len(_PAST_S)
 N_STATIC = 4 + 2 * len(_AROUND_S) + 2 * len(_PAST_RANKS)
@@ -240,14 +241,14 @@ class QrsFrontEnd:
         np.minimum(ratios, LOUDEST**2, out=ratios)
         features = np.empty((n, N_STATIC))
         features[:, 0] = found.log_b - log_a
-        features[:, 1] = np.log(size + 1e-9) - log_a
+        features[:, SIZE] = np.log(size + 1e-9) - log_a
         features[:, 2] = np.log(wide)
         features[:, 3] = np.minimum((peaks + (self._at - self._first)) / self.fs_hz, 2.0)
         np.multiply(0.5, np.log(ratios, out=ratios).reshape(n, -1), out=features[:, 4:])
 
         counted = size > SMALLEST_MV
         if not counted.all():
-            quarter, loudest = features[:, _QUARTER], features[:, _LOUDEST_PAST]
+            quarter, loudest = features[:, QUARTER_PAST], features[:, _LOUDEST_PAST]
             counted |= (quarter - np.maximum(loudest, 0.0) > SILENT) & (quarter < 1.0)
         counted &= wide_enough
         patch = patch / np.sqrt(np.einsum("ij,ij->i", patch, patch) + 1e-24)[:, None]

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from agent.dsp.filters import Floats
 from agent.dsp.heart_rate import SILENCE_S, HeartRate
 from agent.dsp.lead_watch import LeadWatch
-from agent.dsp.qrs_decision import Decision, Network
+from agent.dsp.qrs_decision import Decision, Network, Wave
 from agent.dsp.qrs_features import Peaks, QrsFrontEnd
 from agent.dsp.stream import as_samples, check_rate
 from agent.model import Beat, Happening, NoValue, Rate, StageEvent
@@ -28,10 +28,11 @@ class RPeakDetector:
     `push` gives the beats it confirms, in order: `index` is the sample of the R-peak, `confidence` is the network's
     probability. A beat is confirmed `delay_s` (0.19 s) after its R-peak for a QRS of 80 ms, some 30 ms later for a
     wide one; `late` beats took a second look (qrs_decision.py). The same beats come out for any cutting of the input.
+    Fast waves without a line between them, as in ventricular flutter, are no beats and are not given.
 
-    `rate` is read as a monitor reads it (heart_rate.py), None with a reason when the beats are not to be trusted.
-    `events` gives NO_BEATS after 4 s without a beat, LEAD_OFF, SATURATED, LEAD_ON, NOT_FINITE and, from 1 kHz,
-    PACING_SPIKE. None of them is a diagnosis.
+    `rate` is read as a monitor reads it (heart_rate.py), such waves included, None with a reason when they or the
+    beats are not to be trusted. `events` gives NO_BEATS after 4 s without a beat or such a wave, LEAD_OFF, SATURATED,
+    LEAD_ON, NOT_FINITE and, from 1 kHz, PACING_SPIKE. None of them is a diagnosis.
 
     Source: own. Band-pass, slope, square and smoothing follow Pan and Tompkins (1985); their thresholds are replaced
     by features of two bands weighed by a small network (qrs_decision.py), their search-back is at 1.3 RR, and R is
@@ -109,11 +110,11 @@ class RPeakDetector:
 
         An R-peak in the last 50 ms is not told: half a QRS and the end of a recording look the same.
         """
-        beats = self._decide(self._front.finish()) + self._decision.settle()
-        return self._take([beat for beat in beats if beat.index < self._next - self._held_most])
+        found = self._decide(self._front.finish()) + self._decision.settle()
+        return self._take([one for one in found if one.index < self._next - self._held_most])
 
     def _restart(self) -> None:
-        self._heard, self._silent = self._next, False  # the newest beat or where the signal began; told of silence
+        self._heard, self._silent = self._next, False  # the newest wave or where the signal began; told of silence
         self._front.restart(self._next)
         self._watch.restart()
         self._watch_start = self._next
@@ -160,19 +161,19 @@ class RPeakDetector:
             self._no_beats()
         return beats
 
-    def _decide(self, found: Peaks | None) -> list[Beat]:
+    def _decide(self, found: Peaks | None) -> list[Beat | Wave]:
         if found is None:
             return []
         candidates = self._front.describe(found.after(self._decision.faint(found)))
         return self._decision.decide(candidates) if candidates else []
 
-    def _take(self, beats: list[Beat]) -> list[Beat]:
-        for beat in beats:
-            if not self._silent and beat.index > self._heard + self._silence:
+    def _take(self, found: list[Beat | Wave]) -> list[Beat]:
+        for one in found:
+            if not self._silent and one.index > self._heard + self._silence:
                 self._no_beats()
-            self._heard, self._silent = beat.index, False
-            self._rate.beat(beat.time_s)
-        return beats
+            self._heard, self._silent = one.index, False
+            self._rate.beat(one.time_s)
+        return [one for one in found if isinstance(one, Beat)]
 
     def _no_beats(self) -> None:
         self._silent = True

@@ -9,7 +9,7 @@ from synthetic_ecg import clock, ecg, half_sine, pace_pulses, regular
 
 from agent.dsp.rpeaks import RPeakDetector
 from agent.model import Happening, NoValue
-from benchmarks.ecg_monitor import ALTERNATING, ENDS, FAST, PHASES_S, alternates, fast_s, silence_s, step_s
+from benchmarks.ecg_monitor import ALTERNATING, ENDS, FAST, PHASES_S, alternates, fast, fast_s, silence_s, step_s
 
 DATA = Path(os.environ.get("BESACE_DATA") or Path(__file__).parents[2].parent / "shared" / "data") / "ecg"
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason="no recordings beside the repository")
@@ -162,6 +162,26 @@ def test_standstill_in_noise_is_told(fs_hz, rate, p_mv):  # the atria beat on, t
 @pytest.mark.parametrize("as_wave", [False, True])
 def test_fast_wide_rhythm_shows_within_6_s(fs_hz, rate, amplitude_mv, as_wave):
     assert fast_s(fs_hz, rate, amplitude_mv, as_wave=as_wave) <= 6.0
+
+
+@pytest.mark.parametrize("fs_hz", [125.0, 360.0, 1000.0])
+@pytest.mark.parametrize(("rate", "amplitude_mv"), FAST[:2])
+def test_wide_complexes_with_a_line_between_are_beats_and_waves_without_are_none(fs_hz, rate, amplitude_mv):
+    x, at, begun = fast(fs_hz, rate, amplitude_mv)
+    assert caught([b for b in run(x, fs_hz)[0] if b.time_s > begun + 5], at[at > begun + 5]) == (sum(at > begun + 5), 0)
+
+    x, at, begun = fast(fs_hz, rate, amplitude_mv, as_wave=True)
+    beats, events, _ = run(x, fs_hz)
+    assert sum(b.time_s > begun + 5 for b in beats) < 0.2 * sum(at > begun + 5)
+    assert Happening.NO_BEATS not in {e.kind for e in events}  # the rate is theirs, and there is no silence
+
+
+@pytest.mark.parametrize("fs_hz", [125.0, 360.0, 1000.0])
+def test_the_first_beats_after_waves_are_beats(fs_hz):
+    x, _, _ = fast(fs_hz, 206, 1.0, as_wave=True)
+    at = regular(80, 10)
+    beats = run(np.concatenate((x, ecg(fs_hz, 10, at, noise_mv=0.01))), fs_hz)[0]
+    assert caught([b for b in beats if b.time_s > 30.3], at + 30) == (len(at), 0)
 
 
 # --- the stream ----------------------------------------------------------------------------------------------
