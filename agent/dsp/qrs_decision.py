@@ -7,7 +7,7 @@ Candidates come in order of time, and each is decided once, from
   the last beat (a T wave is near and flatter), the two running QRS shapes, the rhythm, the best rejected rival.
 
 The network has one hidden layer of 96; its table is made by training/ecg.py, which also states data and licence.
-A candidate no surer than 3 to 1 (7 to 1 when it is small) waits up to 0.28 s for a better one, so that a tall P wave
+A candidate no surer than 3 to 1 (12 to 1 when it is small) waits up to 0.28 s for a better one, so that a tall P wave
 gives way to its QRS; it is a beat when none comes. A pause of 1.3 RR brings back the best rejected candidate in it
 (search-back). Beats found in either way are flagged late.
 
@@ -46,7 +46,7 @@ LATEST_PAUSE_S = 3.9  # or so many seconds, so that silence is told after it
 REMEMBERED = 64  # rejected candidates: more than fit in such a pause
 LATE_LOG_ODDS = -1.5  # what a candidate must have to come back
 DOUBT_LOG_ODDS = 1.0  # a beat no surer than this waits,
-DOUBT_SMALL_LOG_ODDS = 2.0  # or than this when smaller than beats are in both bands, as P waves are,
+DOUBT_SMALL_LOG_ODDS = 2.5  # or than this when smaller than beats are in both bands, as P waves are,
 DOUBT_S = 0.28  # so long for a better candidate: a P wave has its QRS within
 FIRST_BEATS = 4  # that there is a context to doubt in
 FAINT, DUE_RR = 1.75, 1.3  # a sixth of a beat's size in both bands is not even weighed before a beat is due
