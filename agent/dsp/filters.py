@@ -137,4 +137,5 @@ class SpikeFilter:
 
 def _median_of_3(a: Floats, b: Floats, c: Floats) -> Floats:
     low, high = np.minimum(a, b), np.maximum(a, b)
-    return np.asarray(np.maximum(low, np.minimum(high, c)))
+    np.minimum(high, c, out=high)
+    return np.asarray(np.maximum(low, high, out=low))

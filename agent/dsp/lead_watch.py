@@ -25,6 +25,7 @@ class LeadWatch:
 
     def __init__(self, fs_hz: float, *, pacing: bool = True) -> None:
         self._off, self._stuck = round(OFF_S * fs_hz), max(2, round(STUCK_S * fs_hz))
+        self._still = bytes(self._stuck - 1)  # no move
         self._second = round(fs_hz)
         self._apart = round(PACING_APART_S * fs_hz)
         self._spikes = SpikeFilter(fs_hz) if pacing and fs_hz >= PACING_FROM_HZ else None
@@ -58,21 +59,20 @@ class LeadWatch:
     def _runs(self, x: Floats) -> list[tuple[int, Happening]]:
         """Look at the runs of equal samples: mostly there is none that matters."""
         found: list[tuple[int, Happening]] = []
-        n, moved = len(x), x[0] != self._last
-        if moved:
+        if x[0] != self._last:
             self._end_run(self._seen, found)
-        if n > 1:
-            moves = np.flatnonzero(x[1:] != x[:-1]) + (self._seen + 1)
-            if moves.size:
-                self._last = float(x[0])
-                self._end_run(int(moves[0]), found)
-                for k in np.flatnonzero(moves[1:] - moves[:-1] >= self._stuck).tolist() if n > self._stuck else ():
-                    self._since = int(moves[k])
-                    self._last = float(x[self._since - self._seen])
-                    self._end_run(int(moves[k + 1]), found)
-                self._since = int(moves[-1])
+        moved, first = (x[1:] != x[:-1]).tobytes(), self._seen + 1  # searched as bytes: no index is made of each move
+        at = moved.find(1)
+        if at >= 0:
+            self._last = float(x[0])
+            self._end_run(first + at, found)
+            while (still := moved.find(self._still, at)) > 0 and (at := moved.find(1, still)) > 0:
+                self._since = first + still - 1
+                self._last = float(x[still])
+                self._end_run(first + at, found)
+            self._since = first + moved.rfind(1)
         self._last = float(x[-1])
-        self._look(self._seen + n, found)
+        self._look(self._seen + len(x), found)
         return found
 
     def _end_run(self, end: int, found: list[tuple[int, Happening]]) -> None:

@@ -85,7 +85,7 @@ class Network:
         hidden = features @ self._static
         hidden += self._bias
         np.rint(hidden, out=hidden)
-        hidden /= GRID
+        hidden *= 1.0 / GRID
         return np.asarray(hidden)
 
     def log_odds(self, static: Floats, dynamic: Floats) -> float:
@@ -139,7 +139,7 @@ class Shapes:
             mean += rate * patch
             self._norm[k] = sqrt(keep * keep + 2.0 * keep * rate * one + rate * rate)
             self._log_a[k] += rate * (log_a - self._log_a[k])
-            self._weight[k] = min(weight + 1.0, 8.0)
+            self._weight[k] = weight + 1.0 if weight < 8.0 else 8.0
         else:
             k = 0 if self._used[0] <= self._used[1] else 1
             self._mean[k], self._norm[k], self._log_a[k], self._weight[k] = patch, 1.0, log_a, 1.0
@@ -156,13 +156,14 @@ class Wave:
 
 @dataclass(slots=True, eq=False)
 class Seen:
-    """A candidate as it was weighed: its envelope's peak and its R, amplitudes in both bands, what came before.
+    """A candidate as it was weighed: log odds and probability, its envelope's peak, R, amplitudes, what came before.
 
     `slow`: the slope that three quarters of the two seconds before exceed, as a share of the candidate's, times the
     square of the candidate's size over its slope, as a logarithm of s². High where slow waves leave no line between.
     """
 
     odds: float
+    p: float
     peak: int
     r: int
     a: float
@@ -179,6 +180,7 @@ class Decision:
     def __init__(self, fs_hz: float, network: Network) -> None:
         self.fs_hz = fs_hz
         self._network = network
+        self._longest_rr = LONGEST_RR_S * fs_hz
         self._packed = bytearray(8 * N_DYNAMIC)  # packing numbers into it takes a third of making an array of them
         self._context = np.frombuffer(self._packed)
         self.reset()
@@ -218,9 +220,12 @@ class Decision:
         """Return how many candidates, from the first on, are too faint to be weighed as things stand."""
         if self._doubtful is not None:
             return 0
-        known = (found.log_a < self._faint_a) & (found.log_b < self._faint_b)
-        known &= found.peak < min(self._due, self._pause_ends)
-        return len(known) if known.all() else int(known.argmin())
+        sure = min(self._due, self._pause_ends)
+        rows = zip(found.peak.tolist(), found.log_a.tolist(), found.log_b.tolist(), strict=True)
+        for n, (peak, a, b) in enumerate(rows):
+            if peak >= sure or a >= self._faint_a or b >= self._faint_b:
+                return n
+        return len(found.peak)
 
     def decide(self, found: Candidates) -> list[Beat | Wave]:
         """Decide candidates in order; give the beats and waves among them."""
@@ -234,7 +239,7 @@ class Decision:
                 out += self.advance(peak)
             if r < self._ready or (a < self._faint_a and b < self._faint_b and peak < self._due):
                 continue
-            seen = Seen(0.0, peak, r, a, b, background, slow, patches[i])
+            seen = Seen(0.0, 0.5, peak, r, a, b, background, slow, patches[i])
             self._weigh(seen, i, static)
             if self._doubtful is not None:
                 if seen.odds > self._doubtful.odds:
@@ -251,7 +256,7 @@ class Decision:
                 self._doubtful = seen
             else:
                 out.append(self._accept(seen, late=False))
-            p = probability(seen.odds)
+            p = seen.p
             self._weighed += 1
             rate = 1.0 / self._weighed if self._weighed < 10 else 0.1
             self._sure += rate * (p - self._sure)
@@ -282,7 +287,10 @@ class Decision:
     def _weigh(self, seen: Seen, i: int, static: Floats) -> None:
         seen.near = self._shapes.nearer(seen.patch)
         self._put_in_context(seen)
-        seen.odds = max(-LIMIT, min(LIMIT, self._network.log_odds(static[i], self._context)))
+        odds = self._network.log_odds(static[i], self._context)
+        if not -LIMIT < odds < LIMIT:
+            odds = LIMIT if odds > 0.0 else -LIMIT
+        seen.odds, seen.p = odds, probability(odds)
         self._observe(i, self._context)
 
     def _observe(self, i: int, dynamic: Floats) -> None:
@@ -308,7 +316,7 @@ class Decision:
             self._background += (rate if self._background < 0.0 else 1.0) * (seen.background - self._background)
         is_wave = False
         if self._last is not None:
-            interval = min(LONGEST_RR_S, (r - self._last.r) / self.fs_hz)
+            interval = self._since_last(r)
             log_interval = log(interval)
             is_wave = self._is_wave(seen, log_interval)
             self._rr.append(interval)
@@ -327,7 +335,7 @@ class Decision:
         self._rejected.clear()
         self._rival = -LIMIT
         self._shapes.take(seen.patch, self._shapes.nearer(seen.patch) if late else seen.near, a, self._beats)
-        return Wave(r, r / self.fs_hz) if is_wave else Beat(r, r / self.fs_hz, late, probability(seen.odds))
+        return Wave(r, r / self.fs_hz) if is_wave else Beat(r, r / self.fs_hz, late, seen.p)
 
     def _is_wave(self, seen: Seen, log_interval: float) -> bool:
         """Tell a wave without a line before it, in a run of such, from a QRS."""
@@ -336,15 +344,20 @@ class Decision:
             self._wavy += WAVY_RATE * (wavy - self._wavy)
         return self._wavy > WAVY and wavy > LEAST_WAVY and seen.odds < SURE_QRS
 
+    def _since_last(self, r: int) -> float:
+        if self._last is None or r - self._last.r > self._longest_rr:
+            return LONGEST_RR_S
+        return (r - self._last.r) / self.fs_hz
+
     def _put_in_context(self, seen: Seen) -> None:
         """Put the features that rest on the decisions before, N_DYNAMIC numbers, where the network reads them."""
         r, a, b, last, before, fs_hz = seen.r, seen.a, seen.b, self._last, self._before, self.fs_hz
         nearer, other, shape = seen.near
         over_shape, weight, age = self._shapes.compare(shape, a, self._beats)
-        since = LONGEST_RR_S if last is None else min(LONGEST_RR_S, (r - last.r) / fs_hz)
+        since = self._since_last(r)
         log_since = log(since) if since > 0.02 else LOG_SHORTEST
         early, early_pair = log_since - self._log_typical, log_since - self._log_rr[-2]
-        begun = self._beats > 0
+        begun, rejected = self._beats > 0, len(self._rejected)
         _PACKED.pack_into(
             self._packed,
             0,
@@ -370,15 +383,15 @@ class Decision:
             over_shape,
             weight,
             age,
-            min(1.0, (r - before.r) / fs_hz) if before is not None else 1.0,
+            (r - before.r) / fs_hz if before is not None and r - before.r < fs_hz else 1.0,
             a - before.a if before is not None else 0.0,
             b - before.b if before is not None else 0.0,
             before.odds if before is not None else 0.0,
             self._rival,
-            min(1.0, len(self._rejected) / 4),
+            rejected / 4 if rejected < 4 else 1.0,
             self._sure,
             self.doubt,
-            min(self._beats, 8) / 8,
+            self._beats / 8 if self._beats < 8 else 1.0,
         )
 
 

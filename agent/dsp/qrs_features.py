@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.dsp.filters import Floats, SpikeFilter, band_slope, low_pass
+from agent.dsp.trailing import windows
 
 Ints = NDArray[np.int64]
 
@@ -34,7 +35,7 @@ FLOOR, LOUDEST = 1e-3, 10.0  # the background counts as at least and at most so 
 _AROUND_S = (-0.30, -0.24, -0.20, -0.16, -0.12, -0.08, -0.04, 0.04, 0.07, 0.10)
 _PAST_S = -0.16 - 0.04 * np.arange(50)
 _PAST_RANKS = (2, 12, 25, 37, 45, 49)  # of 50 sorted values: 5, 25, 50, 75, 90 and 100 %
-_SHOWN = (*range(len(_AROUND_S)), *(len(_AROUND_S) + rank for rank in _PAST_RANKS))
+_SHOWN = np.array((*range(len(_AROUND_S)), *(len(_AROUND_S) + rank for rank in _PAST_RANKS)))
 SIZE = 1  # places among the features
 QUARTER_PAST, MEDIAN_PAST, _LOUDEST_PAST = (4 + len(_AROUND_S) + k for k in (1, 2, 5))
 _PATCH_S = 0.01 * np.arange(-10, 11)
@@ -146,7 +147,7 @@ class QrsFrontEnd:
     def _make_room(self, n: int) -> None:
         """Move the past to the front, in a larger store when a block needs it."""
         first = max(0, self._end - self._memory - self.confirm - 2)
-        kept = self._rows[:, first : self._end].copy()
+        kept = self._rows[:, first : self._end]
         width = max(self._rows.shape[1], kept.shape[1] + n)
         if width > self._rows.shape[1]:
             self._rows = np.zeros((4, width))
@@ -173,12 +174,11 @@ class QrsFrontEnd:
             return np.rint(np.asarray(seconds, np.float64) * fs).astype(np.int64)
 
         self.delay_s = (delay_a + self.confirm) / fs
-        self._window = np.arange(-self.confirm, self.confirm + 1)
         self._near = columns(0.01 * np.arange(-7, 3))
         slope_to_wave = self._spikes.delay - delay_slope
         reach = round(0.045 * fs)
         energy = np.arange(-reach, reach + 1) - (delay_a - delay_slope)
-        self._lever = energy.astype(np.float64)
+        self._lever = np.stack((energy, np.ones(len(energy))), axis=1)  # first moment and sum in one product
         sigma = np.sqrt(np.log(2.0)) / (2 * np.pi * WAVE_HZ) * fs  # of the Gaussian that is 3 dB down at 35 Hz
         tail, half = int(np.ceil(3 * sigma)), round(0.06 * fs)
         self._search = np.arange(-half - tail, half + tail + 1) + slope_to_wave
@@ -186,6 +186,8 @@ class QrsFrontEnd:
         self._blur = np.zeros((len(self._search), 2 * half + 1))
         for k in range(2 * half + 1):
             self._blur[k : k + len(taps), k] = taps / taps.sum() * TO_PICOVOLTS
+        self._log_widths = np.log(np.maximum(np.arange(2 * half + 2), 1) / fs)
+        self._narrowest = NARROWEST_S * fs + 0.5
         self._to_r = slope_to_wave - half - self._spikes.delay
         course = columns((*_AROUND_S, *_PAST_S))
         patch = columns(_PATCH_S) - (delay_a - delay_slope)
@@ -200,14 +202,14 @@ class QrsFrontEnd:
             return None
         self._done = stop
         a = self._rows[2]
-        here = a[first:stop]
-        peaks = np.flatnonzero((a[first - 1 : stop - 1] < here) & (here >= a[first + 1 : stop + 1]))
+        rises = a[first : stop + 1] > a[first - 1 : stop]
+        peaks = (rises[:-1] > rises[1:]).nonzero()[0]
         if not peaks.size:
             return None
-        peaks += first
-        peaks = peaks[a.take(peaks) > LEAST_SLOPE_MV_PER_S**2]
-        window = a.take(peaks[:, None] + self._window)
-        peaks = peaks[window.argmax(axis=1) == self.confirm]
+        around = windows(a, 2 * self.confirm + 1, first - self.confirm)[peaks]
+        highest_here = around.argmax(axis=1) == self.confirm
+        highest_here &= around[:, self.confirm] > LEAST_SLOPE_MV_PER_S**2
+        peaks = peaks[highest_here] + first
         start = self._first - self._at
         if peaks.size and peaks[0] < start + self._wake:
             begun = max(start, 0)
@@ -232,7 +234,7 @@ class QrsFrontEnd:
         to_energy, to_patch, to_span = self._cuts
         courses = seen[:, :to_energy].reshape(n, 2, _COURSE)
         energy, patch, span = seen[:, to_energy:to_patch], seen[:, to_patch:to_span], seen[:, to_span:]
-        r, wide, wide_enough, size = self._locate(column, energy, span)
+        r, log_wide, wide_enough, size = self._locate(column, energy, span)
 
         courses[:, :, len(_AROUND_S) :].sort(axis=2)
         ratios = courses.take(_SHOWN, axis=2)
@@ -240,11 +242,11 @@ class QrsFrontEnd:
         np.maximum(ratios, FLOOR**2, out=ratios)
         np.minimum(ratios, LOUDEST**2, out=ratios)
         features = np.empty((n, N_STATIC))
-        features[:, 0] = found.log_b - log_a
-        features[:, SIZE] = np.log(size + 1e-9) - log_a
-        features[:, 2] = np.log(wide)
-        features[:, 3] = np.minimum((peaks + (self._at - self._first)) / self.fs_hz, 2.0)
-        np.multiply(0.5, np.log(ratios, out=ratios).reshape(n, -1), out=features[:, 4:])
+        np.subtract(found.log_b, log_a, out=features[:, 0])
+        np.subtract(np.log(size + 1e-9), log_a, out=features[:, SIZE])
+        features[:, 2] = log_wide
+        np.minimum((found.peak - self._first) / self.fs_hz, 2.0, out=features[:, 3])
+        np.multiply(np.log(ratios, out=ratios).reshape(n, -1), 0.5, out=features[:, 4:])
 
         counted = size > SMALLEST_MV
         if not counted.all():
@@ -252,32 +254,31 @@ class QrsFrontEnd:
             counted |= (quarter - np.maximum(loudest, 0.0) > SILENT) & (quarter < 1.0)
         counted &= wide_enough
         patch = patch / np.sqrt(np.einsum("ij,ij->i", patch, patch) + 1e-24)[:, None]
-        candidates = Candidates(found.peak, r + self._at, log_a, found.log_b, features, patch)
+        candidates = Candidates(found.peak, r, log_a, found.log_b, features, patch)
         return candidates if counted.all() else candidates.only(counted)
 
     def _locate(self, column: Ints, energy: Floats, span: Floats) -> tuple[Ints, Floats, NDArray[np.bool_], Floats]:
-        """Return the columns of R; how long (s) its deflection exceeds 15 % of it; if it is no pulse; its size (mV).
+        """Return the samples of R; log of how long (s) it exceeds 15 % of itself; if it is no pulse; its size (mV).
 
         R is the extremum of the wave below 35 Hz within 60 ms of the slope's centre of energy, measured from the
         mean of the stretch's two ends; an upward one is preferred by a fifth, as annotators do.
         """
         energy *= energy
         energy += 1e-12
-        moment = np.einsum("ij,j->i", energy, self._lever)
-        moment /= np.add.reduce(energy, axis=1)
-        centre = column + np.rint(moment).astype(np.int64)[:, None]
         # A matrix product's last bits depend on how many candidates came at once: rounded off, as R must not.
+        moment = energy @ self._lever
+        centre = column + np.rint(moment[:, :1] / moment[:, 1:]).astype(np.int64)
         near = self._rows[0].take(centre + self._search) @ self._blur
         np.rint(near, out=near)
         off = near - 0.5 * (near[:, :1] + near[:, -1:])
         height = np.abs(off)
         highest = np.maximum.reduce(height, axis=1)
         np.maximum(off * UPWARD, height, out=off)
-        r = centre[:, 0] + off.argmax(axis=1) + self._to_r
+        r = off.argmax(axis=1) + centre[:, 0] + (self._to_r + self._at)
         above = height > 0.15 * highest[:, None]
-        wide = np.maximum(np.add.reduce(above, axis=1), 1) / self.fs_hz
+        log_wide = self._log_widths.take(np.add.reduce(above, axis=1))
         height *= above
-        wide_enough = np.add.reduce(height, axis=1) > (NARROWEST_S * self.fs_hz + 0.5) * (highest + 1.0)
-        high = np.maximum(np.maximum.reduce(near, axis=1) / TO_PICOVOLTS, np.maximum.reduce(span, axis=1))
-        low = np.minimum(np.minimum.reduce(near, axis=1) / TO_PICOVOLTS, np.minimum.reduce(span, axis=1))
-        return r, wide, wide_enough, high - low
+        wide_enough = np.add.reduce(height, axis=1) > self._narrowest * (highest + 1.0)
+        near /= TO_PICOVOLTS
+        wave = np.concatenate((near, span), axis=1)
+        return r, log_wide, wide_enough, np.maximum.reduce(wave, axis=1) - np.minimum.reduce(wave, axis=1)

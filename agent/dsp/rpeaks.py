@@ -98,7 +98,7 @@ class RPeakDetector:
             return []
         if x.size > self._most:  # what is kept of a block stays small
             return [beat for k in range(0, x.size, self._most) for beat in self.push(x[k : k + self._most])]
-        if np.abs(x).max() < OUT_OF_RANGE_MV:  # false for NaN too
+        if np.maximum.reduce(np.abs(x)) < OUT_OF_RANGE_MV:  # false for NaN too
             return self._samples(x)
         beats: list[Beat] = []
         for known, part in _runs(x):
