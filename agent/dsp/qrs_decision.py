@@ -180,7 +180,6 @@ class Decision:
     def __init__(self, fs_hz: float, network: Network) -> None:
         self.fs_hz = fs_hz
         self._network = network
-        self._longest_rr = LONGEST_RR_S * fs_hz
         self._packed = bytearray(8 * N_DYNAMIC)  # packing numbers into it takes a third of making an array of them
         self._context = np.frombuffer(self._packed)
         self.reset()
@@ -345,9 +344,7 @@ class Decision:
         return self._wavy > WAVY and wavy > LEAST_WAVY and seen.odds < SURE_QRS
 
     def _since_last(self, r: int) -> float:
-        if self._last is None or r - self._last.r > self._longest_rr:
-            return LONGEST_RR_S
-        return (r - self._last.r) / self.fs_hz
+        return LONGEST_RR_S if self._last is None else min(LONGEST_RR_S, (r - self._last.r) / self.fs_hz)
 
     def _put_in_context(self, seen: Seen) -> None:
         """Put the features that rest on the decisions before, N_DYNAMIC numbers, where the network reads them."""
