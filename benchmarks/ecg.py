@@ -286,7 +286,7 @@ def main() -> None:
             "first row flatters it. "
             + (
                 "Rows of records held out are of networks trained without the record they are scored on: "
-                + ", ".join(f"`--folds {n}` on {len(clean) - len(clean) // n} records" for n in held)
+                + ", ".join(f"`--folds {n}` on {len(held[n]) - len(held[n]) // n} records" for n in held)
                 + f" (`python -m training.ecg`); heart rates of records held out are those of {max(held)} folds, all "
                 "else on this page is of the shipped one."
                 if held
