@@ -17,5 +17,5 @@ def spectra_of(x: NDArray[Any]) -> NDArray[Any]:
 
 
 def features_of(spectra: NDArray[Any]) -> NDArray[np.float32]:
-    """Features of every frame, (batch, frames, 129) to (batch, frames, 207)."""
-    return Features(len(spectra)).of(spectra.swapaxes(0, 1)).swapaxes(0, 1).astype(np.float32)
+    """Features of every frame, (batch, frames, 129) to (frames, batch, 207)."""
+    return Features(len(spectra)).of(spectra.swapaxes(0, 1)).astype(np.float32)

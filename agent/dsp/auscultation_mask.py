@@ -61,12 +61,12 @@ class Mask(Protocol):
         """Forget everything."""
 
 
-def floor_of(mode: str) -> Floats:
-    """Lowest gain of each bin, shape (129,): the mode's to 700 Hz, straight in dB to at least -30 dB from 1000 Hz on.
+def floor_of(lowest_db: float) -> Floats:
+    """Lowest gain of each bin, shape (129,): `lowest_db` to 700 Hz, straight in dB to at least -30 dB from 1000 Hz on.
 
     Above lie next to no body sounds, of crackles too, but much of what machines and hands do.
     """
-    ends_db = FLOOR_DB[mode], min(FLOOR_DB[mode], ABOVE_BODY_DB)
+    ends_db = lowest_db, min(lowest_db, ABOVE_BODY_DB)
     floor: Floats = 10 ** (np.interp(np.arange(BINS) * BIN_HZ, (BODY_HZ, ABOVE_BODY_HZ), ends_db) / 20)
     return floor
 
@@ -202,7 +202,7 @@ def bursts(spectra: Spectra) -> Floats:
 class TrainedMask:
     """A dense layer of rectifiers, one gated recurrent unit (Cho 2014, in torch's form), 129 sigmoids that see both.
 
-    The gains run from `floor_of` the mode to 1.
+    The gains run from `floor_of` the mode's FLOOR_DB to 1.
 
     `weights`: dense_w (units, 207 + 3), dense_b, input_w (3 units, units), input_b, state_w (3 units, units),
     state_b (gates in the order reset, update, new), gain_w (129, 2 units: for the state, then for the dense layer),
@@ -224,7 +224,7 @@ class TrainedMask:
         self._hidden_b = halves * np.concatenate([weights["input_b"], weights["gain_b"]])
         self._state_w = halves[:, None] * np.concatenate([weights["state_w"], gain_of_state])
         self._state_b = halves * np.concatenate([weights["state_b"], np.zeros_like(weights["gain_b"])])
-        self._half_range = (1 - floor_of(mode)) / 2
+        self._half_range = (1 - floor_of(FLOOR_DB[mode])) / 2
         self.reset()
 
     def reset(self) -> None:

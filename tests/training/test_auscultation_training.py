@@ -1,13 +1,12 @@
 """What the stethoscope's mask is trained on: generators, held-out recordings, features equal to the agent's."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from agent.dsp.auscultation_mask import MODES, Features, TrainedMask, floor_of, unpacked
+from agent.dsp.auscultation_mask import Features
 from training import recordings
 from training.body_sounds import FS_HZ, USUAL, burst, crackle, heart, lung
 from training.frames import features_of, spectra_of
@@ -120,52 +119,6 @@ def spectra():
 
 def test_features_of_sounds_side_by_side_are_those_of_each_alone():
     batch = features_of(spectra())
-    for one, expected in zip(spectra(), batch, strict=True):
+    for one, expected in zip(spectra(), batch.swapaxes(0, 1), strict=True):
         alone = Features()
         assert np.abs(alone.of(one[:, None])[:, 0] - expected).max() < 1e-5
-
-
-def test_network_equals_the_agents():
-    pytest.importorskip("torch", reason="the extra `training` is not installed")
-    import torch
-
-    from training.auscultation import Network
-
-    features = features_of(spectra()[:1])
-    network = Network()
-    weights = unpacked(network.exported())
-    for name, parameter in network.named().items():
-        value = weights[name]
-        assert np.abs(parameter.detach().numpy() - value).max() <= np.abs(value).max() / 250, name  # half a step
-        parameter.data = torch.from_numpy(value)
-    for i, mode in enumerate(MODES):
-        mask = TrainedMask(mode, weights)
-        gains = mask.gains(spectra()[0])
-        one_hot = torch.eye(len(MODES))[i : i + 1]
-        kept = network(torch.from_numpy(features).float(), one_hot).detach().numpy()[0]
-        floor = floor_of(mode)
-        trained = floor + (1 - floor) * kept
-        assert np.abs(gains - trained).max() < 1e-5
-        assert (gains >= floor).all()
-
-
-def test_training_lowers_the_loss_and_repeats_with_the_seed():
-    pytest.importorskip("torch", reason="the extra `training` is not installed")
-    import torch
-
-    from training.auscultation import PARTS, Mixer, Network, loss_of, train
-
-    torch.set_num_threads(1)
-    pools = small_pools()
-
-    def trained(steps):
-        torch.manual_seed(0)
-        network = Network()
-        train(network, pools, 1, replace(PARTS[0], steps=steps))
-        return network
-
-    first, second = trained(3), trained(3)
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
-    batch = Mixer(np.random.default_rng(9), pools, size=8).draw()
-    worse = PARTS[0].worse
-    assert loss_of(trained(12), batch, worse)[0] < loss_of(trained(1), batch, worse)[0]

@@ -1,0 +1,61 @@
+"""The network to be trained is the agent's mask, and its recurrence is torch's own, gradient included."""
+
+import numpy as np
+import pytest
+
+from agent.dsp.auscultation_mask import FEATURES, FLOOR_DB, MODES, TrainedMask, floor_of, unpacked
+from training.frames import features_of, spectra_of
+
+torch = pytest.importorskip("torch", reason="the extra `training` is not installed")
+
+from training.mask_network import Network  # noqa: E402 - needs torch
+
+
+def test_it_gives_the_agents_gains():
+    spectra = spectra_of(0.05 * np.random.default_rng(3).standard_normal((1, 64 * 120)))
+    network = Network(half=False)
+    weights = unpacked(network.exported())
+    for name, parameter in network.named().items():
+        value = weights[name]
+        assert np.abs(parameter.detach().numpy() - value).max() <= np.abs(value).max() / 250, name  # half a step
+        parameter.data = torch.from_numpy(value)
+    for i, mode in enumerate(MODES):
+        gains = TrainedMask(mode, weights).gains(spectra[0])
+        kept = network(torch.from_numpy(features_of(spectra)), torch.eye(len(MODES))[i : i + 1]).detach().numpy()[:, 0]
+        floor = floor_of(FLOOR_DB[mode])
+        assert np.abs(gains - (floor + (1 - floor) * kept)).max() < 1e-5
+        assert (gains >= floor).all()
+
+
+def test_caution_raises_what_is_kept_and_nothing_else():
+    network = Network(units=4)
+    plain, careful = (unpacked(network.exported(by)) for by in (0.0, 0.5))
+    raised = careful["gain_b"] - plain["gain_b"]
+    assert np.abs(raised - 0.5).max() < np.abs(careful["gain_b"]).max() / 100  # steps of both
+    assert all(np.array_equal(plain[name], careful[name]) for name in plain if name != "gain_b")
+
+
+def by_torch(network, features, mode, *, half):
+    """What the network computes, by torch's own recurrence, in single precision."""
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=half):
+        hidden = torch.relu(network.dense(torch.cat([features, mode.expand(len(features), -1, -1)], dim=2)))
+    state, _ = network.recurrent(hidden.float())
+    return torch.sigmoid(network.gain(torch.cat([state, hidden.float()], dim=2)))
+
+
+@pytest.mark.parametrize(("half", "off", "gradient_off"), [(False, 1e-6, 0.005), (True, 0.01, 0.02)])
+def test_gains_and_gradients_are_those_of_torchs_own_recurrence(half, off, gradient_off):
+    """In single precision but for one product of the gradient, in half precision as far as that goes (8 bits)."""
+    torch.manual_seed(1)
+    network = Network(units=24, half=half)
+    features, mode = torch.randn(40, 6, FEATURES), torch.eye(3).repeat(2, 1)
+    wanted = torch.randn(40, 6, 129)
+    own, reference = network(features, mode), by_torch(network, features, mode, half=half)
+    assert (own - reference).abs().max() < off
+    gradients = []
+    for kept in (own, reference):
+        network.zero_grad()
+        (kept * wanted).sum().backward()
+        gradients.append([parameter.grad.clone() for parameter in network.parameters()])
+    for a, b in zip(*gradients, strict=True):
+        assert (a - b).norm() < gradient_off * b.norm()
