@@ -29,7 +29,6 @@ from training.recordings import shippable
 BATCH = 24
 RATE, MATRIX_RATE, MATRIX_DECAY = 2.5e-3, 0.015, 0.02
 REMIXES = 4
-CAUTION = 0.5  # of log odds: rather a little of the room than less of the heart
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +139,7 @@ def main() -> None:
     network, recorded = Network(), ([], []) if given.synthetic else shippable(given.data)
     for number, part in enumerate(PARTS, given.seed):
         train(network, make_pools(np.random.default_rng(number), recorded, given.pool, part.lesson), number + 1, part)
-        np.savez_compressed(given.out, **network.exported(CAUTION))
+        np.savez_compressed(given.out, **network.exported())
         print(f"{given.out}: {given.out.stat().st_size / 1000:.0f} kB", flush=True)
 
 

@@ -103,19 +103,20 @@ def heart(rng: Generator, seconds: float, drawn: Hearts = USUAL) -> tuple[Floats
     """Give a heart for `seconds` and the times of its S1 and S2 (centres, s)."""
     n = int(seconds * FS_HZ)
     y = np.zeros(n)
-    rate = between(rng, 45, 165)
+    rate = between(rng, 32, 165)
     jitter = rng.choice([0.015, 0.05, 0.2], p=[0.6, 0.3, 0.1])
     # Some valves and chest pieces ring far higher.
-    ringing = 1 if rng.random() < 1 - drawn.ringing else between(rng, 1.5, 3.5)
+    ringing = 1 if rng.random() < 1 - drawn.ringing else between(rng, 1.5, 5)
     s1 = thump(rng, ringing * between(rng, 30, 110), between(rng, 0.011, 0.03), rng.integers(1, 4))
     s2 = thump(rng, ringing * between(rng, 38, 160), between(rng, 0.008, 0.022), rng.integers(1, 3))
     s1_gain, s2_gain = 1.0, between(rng, 0.25, 1.8)
     split = rng.uniform(0, 0.05) if rng.random() < 0.4 else 0.0
     extra = {  # chance of a part, its place and its gain
-        "s3": (rng.random() < 0.12, thump(rng, between(rng, 25, 60), 0.02, 2), between(rng, 0.1, 0.5)),
-        "s4": (rng.random() < 0.10, thump(rng, between(rng, 25, 60), 0.02, 2), between(rng, 0.1, 0.5)),
+        "s3": (rng.random() < 0.15, thump(rng, ringing * between(rng, 25, 120), 0.02, 2), between(rng, 0.1, 1.2)),
+        "s4": (rng.random() < 0.12, thump(rng, ringing * between(rng, 25, 80), 0.02, 2), between(rng, 0.1, 1)),
         "click": (rng.random() < 0.12, thump(rng, between(rng, 100, 350), 0.006, 2), between(rng, 0.15, 0.8)),
     }
+    filling = rng.uniform(0.07, 0.22)  # from S2 to an opening snap, a knock or S3
     murmur = rng.random() < drawn.murmurs
     systolic = rng.random() < 0.65
     kind = rng.choice(["diamond", "plateau", "falling", "rising"])
@@ -137,7 +138,7 @@ def heart(rng: Generator, seconds: float, drawn: Hearts = USUAL) -> tuple[Floats
         add(y, int((t + systole) * FS_HZ) - len(s2) // 3, s2 * s2_gain * rng.uniform(0.85, 1.1))
         if split:
             add(y, int((t + systole + split) * FS_HZ) - len(s2) // 3, s2 * s2_gain * 0.6)
-        places = {"s3": t + systole + 0.14, "s4": t + rr - 0.11, "click": t + systole * 0.55}
+        places = {"s3": t + systole + filling, "s4": t + rr - 0.11, "click": t + systole * 0.55}
         for name, (present, piece, gain) in extra.items():
             if present:
                 add(y, int(places[name] * FS_HZ) - len(piece) // 3, piece * gain)

@@ -109,14 +109,11 @@ class Network(nn.Module):
             "gain_w": self.gain.weight, "gain_b": self.gain.bias,
         }  # fmt: skip
 
-    def exported(self, caution: float = 0.0) -> dict[str, NDArray[np.int8] | NDArray[np.float32]]:
-        """Weights in whole steps of a 127th of each row's largest, and these steps.
-
-        `caution` is added to the log odds that a bin is kept.
-        """
+    def exported(self) -> dict[str, NDArray[np.int8] | NDArray[np.float32]]:
+        """Weights in whole steps of a 127th of each row's largest, and these steps."""
         stored: dict[str, NDArray[np.int8] | NDArray[np.float32]] = {}
         for name, parameter in self.named().items():
-            value = parameter.detach().numpy() + (caution if name == "gain_b" else 0.0)
+            value = parameter.detach().numpy()
             step = np.abs(value).max(axis=-1, keepdims=True) / 127
             stored |= {name: np.round(value / step).astype(np.int8), f"{name}_step": step}
         return stored

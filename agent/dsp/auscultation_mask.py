@@ -27,12 +27,13 @@ SINGLE = 40  # bands of one bin each, up to 625 Hz
 MODES = ("heart", "lung", "wide")
 PASS_HZ = {"heart": (20.0, 400.0), "lung": (60.0, 1600.0), "wide": (20.0, 1600.0)}
 FLOOR_DB = {"heart": -45.0, "lung": -2.5, "wide": -12.0}  # nothing is lowered further, but what lies above any body
+CAUTION = {"heart": 0.25, "lung": 1.0, "wide": 0.5}  # log odds: rather a little of the room than less of the body
 BODY_HZ, ABOVE_BODY_HZ, ABOVE_BODY_DB = 700.0, 1000.0, -30.0
 CLASSICAL_FLOOR = 10 ** (-4 / 20)
 RISE = 0.25 / FRAMES_HZ  # of the tracked minimum, 2.5 dB a second
 STARTING = 12  # frames in which it follows upwards too: the first hold little sound
 LOW_BANDS = 4  # 16-47, 47-94, 94-156 and 156-250 Hz
-SHORTEST, LONGEST = 20, 94  # frames between heart beats: 188 to 40 a minute
+SHORTEST, LONGEST = 20, 125  # frames between heart beats: 188 to 30 a minute
 GROUP_STARTS = np.arange(0, BANDS, 4)[:18]
 GROUP_SIZES = np.diff(np.append(GROUP_STARTS, BANDS))
 GROUPS = len(GROUP_STARTS)
@@ -118,7 +119,7 @@ class Features:
     minimum, which follows downwards at once and upwards by 2.5 dB a second; the band powers in 18 groups one heart
     beat ago, and what they usually are at this place of the beat (their running mean over beats, 0.3 of it the newest);
     how regular the sound is (0..1); and how each 4 ms of the frame stand out of it, above 47 and above 250 Hz, for what
-    is shorter than the frame. A beat is the lag (0.32 to 1.5 s) of the largest autocorrelation of four compressed
+    is shorter than the frame. A beat is the lag (0.32 to 2 s) of the largest autocorrelation of four compressed
     low-frequency envelopes over about 3 s.
     """
 
@@ -202,7 +203,7 @@ def bursts(spectra: Spectra) -> Floats:
 class TrainedMask:
     """A dense layer of rectifiers, one gated recurrent unit (Cho 2014, in torch's form), 129 sigmoids that see both.
 
-    The gains run from `floor_of` the mode's FLOOR_DB to 1.
+    The gains run from `floor_of` the mode's FLOOR_DB to 1; the mode's CAUTION is added to the log odds of each.
 
     `weights`: dense_w (units, 207 + 3), dense_b, input_w (3 units, units), input_b, state_w (3 units, units),
     state_b (gates in the order reset, update, new), gain_w (129, 2 units: for the state, then for the dense layer),
@@ -221,7 +222,7 @@ class TrainedMask:
         # Of two gates and the gains only tanh(x / 2) is taken: their sigmoid is (1 + tanh(x / 2)) / 2.
         halves = np.repeat(np.array([0.5, 1.0, 0.5], dtype=np.float32), (2 * n, n, BINS))
         self._hidden_w = halves[:, None] * np.concatenate([weights["input_w"], gain_of_hidden])
-        self._hidden_b = halves * np.concatenate([weights["input_b"], weights["gain_b"]])
+        self._hidden_b = halves * np.concatenate([weights["input_b"], weights["gain_b"] + np.float32(CAUTION[mode])])
         self._state_w = halves[:, None] * np.concatenate([weights["state_w"], gain_of_state])
         self._state_b = halves * np.concatenate([weights["state_b"], np.zeros_like(weights["gain_b"])])
         self._half_range = (1 - floor_of(FLOOR_DB[mode])) / 2

@@ -360,14 +360,14 @@ def test_features_show_what_is_shorter_than_a_frame():
 
 
 def test_features_show_the_beat_before_and_the_usual_one():
-    """Sound in one band every 50 frames, one beat left out: a beat later it is missed, and still known to be usual."""
+    """Sound in one band every 70 frames, one beat left out: a beat later it is missed, and still known to be usual."""
     rng = np.random.default_rng(5)
-    frames = np.fft.rfft(rng.standard_normal((400, 256)))
-    frames[:300:50, 2:6] *= 30
-    frames[350::50, 2:6] *= 30
+    frames = np.fft.rfft(rng.standard_normal((560, 256)))
+    frames[:420:70, 2:6] *= 30
+    frames[490::70, 2:6] *= 30
     seen = features_of(frames)
     echo, usual, regular = seen[:, 146], seen[:, 164], seen[:, 182]
-    on, after_the_missing, off = [200, 250, 300], 350, slice(225, None, 50)
+    on, after_the_missing, off = [280, 350, 420], 490, slice(315, None, 70)
     assert min(echo[on].min(), usual[on].min()) > max(echo[off].max(), usual[off].max()) + 1
     assert echo[after_the_missing] < echo[on].min() - 1 < usual[after_the_missing]
     assert regular[200:].mean() > 0.5 > features_of(np.fft.rfft(rng.standard_normal((400, 256))))[200:, 182].mean()
