@@ -41,13 +41,13 @@ class Part:
     lesson: Lesson
 
 
-PARTS = (  # first what is noise, then what is not: murmurs above all
+PARTS = (  # first what is noise, then, at small rates, what is not: murmurs, slow hearts, sounds that ring
     Part(14000, 1.0, {"heart": 2.0, "lung": 6.0, "wide": 2.0}, Lesson(USUAL, nearly_clean=0.15, clean_db=18.0)),
     Part(
-        2000,
-        0.3,
-        {"heart": 8.0, "lung": 8.0, "wide": 4.0},
-        Lesson(Hearts(murmurs=0.7, loud=0.55, ringing=0.3), nearly_clean=0.35, clean_db=12.0),
+        1800,
+        0.15,
+        {"heart": 4.0, "lung": 6.0, "wide": 3.0},
+        Lesson(Hearts(murmurs=0.65, loud=0.5, ringing=0.3), nearly_clean=0.2, clean_db=15.0),
     ),
 )
 WEIGHTS = Path(__file__).parent.parent / "agent" / "dsp" / "weights" / "auscultation.npz"
