@@ -1,6 +1,6 @@
 """What TrainedMask (agent/dsp/auscultation_mask.py) computes, to be trained; the recurrence with a gradient of its own.
 
-torch's own recurrence takes twice as long: it keeps the gates side by side, so every step works on strided pieces.
+torch's own takes about twice as long: its gradient fills and adds whole sequences for the views of each step.
 """
 
 from typing import Any
