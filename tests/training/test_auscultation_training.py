@@ -1,6 +1,7 @@
 """What the stethoscope's mask is trained on: generators, held-out recordings, features equal to the agent's."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -122,3 +123,28 @@ def test_features_of_sounds_side_by_side_are_those_of_each_alone():
     for one, expected in zip(spectra(), batch.swapaxes(0, 1), strict=True):
         alone = Features()
         assert np.abs(alone.of(one[:, None])[:, 0] - expected).max() < 1e-5
+
+
+def test_training_lowers_the_loss_and_repeats_with_the_seed():
+    pytest.importorskip("torch", reason="the extra `training` is not installed")
+    import torch
+
+    from training.auscultation import PARTS, Mixer, Network, loss_of, train
+
+    torch.set_num_threads(1)
+    pools = small_pools()
+
+    def trained(steps):
+        torch.manual_seed(0)
+        network = Network()
+        train(network, pools, 1, replace(PARTS[0], steps=steps))
+        return network
+
+    first, second = trained(3), trained(3)
+    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
+    batch = Mixer(np.random.default_rng(9), pools, size=8).draw()
+
+    def loss(steps):
+        return loss_of(trained(steps)(batch.features, batch.mode), batch, PARTS[0].worse)[0]
+
+    assert loss(12) < loss(1)
