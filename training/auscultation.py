@@ -75,8 +75,10 @@ class Mixer(IterableDataset[Batch]):
             for sound in (self._clean, self._dirt):
                 sound[:, :HOP] *= FADE
             self._spectra = [spectra_of(x) for x in (self._clean, self._dirt)]
-            self._unit = np.sqrt((np.abs(self._spectra[0]) ** 2).mean(axis=(1, 2), keepdims=True))
-            self._magnitudes = np.maximum((np.abs(self._spectra[0]) / self._unit) ** COMPRESSION, QUIETEST)
+            magnitudes = np.abs(self._spectra[0])
+            self._unit = np.sqrt((magnitudes**2).mean(axis=(1, 2), keepdims=True))
+            self._magnitudes = np.maximum((magnitudes / self._unit) ** COMPRESSION, QUIETEST)
+            self._target = self._clean / self._unit[:, :, 0]
             self._served = 0
         self._served += 1
         others = rng.permutation(self._size)
@@ -84,10 +86,10 @@ class Mixer(IterableDataset[Batch]):
         level = 10 ** (rng.uniform(-45, -15, (self._size, 1, 1)).astype(np.float32) / 20)
         noisy = self._clean + gain * self._dirt[others]
         spectra = self._spectra[0] + gain[:, :, None] * self._spectra[1][others]
-        sounds = noisy / self._unit[:, :, 0], self._clean / self._unit[:, :, 0]
         heard = spectra / self._unit
-        loud = np.abs(heard) ** COMPRESSION
-        made = features_of(level * spectra), self._mode, *sounds, heard, loud, self._magnitudes
+        sounds = noisy / self._unit[:, :, 0], self._target
+        magnitudes = np.abs(heard) ** COMPRESSION, self._magnitudes
+        made = features_of(level * spectra), self._mode, *sounds, heard, *magnitudes
         return Batch(*map(torch.from_numpy, made))
 
 

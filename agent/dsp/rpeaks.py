@@ -114,7 +114,7 @@ class RPeakDetector:
         return self._take([one for one in found if one.index < self._next - self._held_most])
 
     def _restart(self) -> None:
-        self._heard, self._silent = self._next, False  # the newest wave or where the signal began; told of silence
+        self._heard, self._silent = self._next, False  # the newest beat or wave, or the start; told of silence
         self._front.restart(self._next)
         self._watch.restart()
         self._watch_start = self._next
