@@ -30,10 +30,15 @@ async def serve_control(path: Path, verbs: Mapping[str, Verb]) -> None:
         finally:
             writer.close()
 
-    path.unlink(missing_ok=True)
+    unlistened = path.with_suffix(".new")  # a file that is bound and not listened at yet refuses whoever finds it
+    unlistened.unlink(missing_ok=True)
+    sock = socket.socket(socket.AF_UNIX)
     try:
-        server = await asyncio.start_unix_server(client, path, limit=LONGEST_LINE)
+        sock.bind(str(unlistened))
+        server = await asyncio.start_unix_server(client, sock=sock, limit=LONGEST_LINE)
+        unlistened.rename(path)
     except OSError as error:
+        sock.close()
         raise StateError(f"cannot open the control socket {path}: {error}\nNext: ls -ld {path.parent}") from None
     async with server:
         try:

@@ -54,6 +54,23 @@ def test_asked_and_answered(tmp_path):
     assert not path.exists()
 
 
+def test_the_file_is_there_only_once_it_is_listened_at(tmp_path, monkeypatch):
+    """Who waits for it and connects is never refused, and what a killed agent left is replaced."""
+    path = tmp_path / "control.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path.with_suffix(".new")))
+    start, there = asyncio.start_unix_server, []
+
+    async def watched(*args, **kwargs):
+        server = await start(*args, **kwargs)
+        there.append(path.exists())
+        return server
+
+    monkeypatch.setattr(asyncio, "start_unix_server", watched)
+    assert serving(path, lambda: ask(path, {"do": "status"}))["ok"]
+    assert there == [False]
+
+
 def test_a_refusal_says_why(tmp_path):
     path = tmp_path / "control.sock"
     with pytest.raises(StateError, match="end_visit is not possible while ready"):

@@ -38,21 +38,39 @@ class Fake:
             await asyncio.sleep(0.01)
 
 
-def run_for(seconds: float, *keys: str) -> tuple[Instruments, list]:
+def run_until(done, *keys: str) -> tuple[Instruments, list]:
+    """Run instruments until `done(instruments, items)`, however slow the machine."""
     items, opened = [], []
+    to_open = [key for key in keys if key != "unknown"]
 
     async def main() -> Instruments:
         wanted = [InstrumentConfig(key, "") for key in keys]
         instruments = Instruments(wanted, RadioConfig(), sink=items.append, opened=opened.append, now_ns=lambda: 7)
         task = asyncio.create_task(instruments.run())
-        await asyncio.sleep(seconds)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        try:
+            async with asyncio.timeout(30):
+                while len(opened) < len(to_open) or not done(instruments, items):
+                    await asyncio.sleep(0.01)
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         return instruments
 
     instruments = asyncio.run(main())
-    assert [driver.instrument.key for driver in opened] == [k for k in keys if k != "unknown"]
+    assert [driver.instrument.key for driver in opened] == to_open
     return instruments, items
+
+
+def indices(items: list, key: str) -> list[int]:
+    return [item.index for item in items if isinstance(item, SampleBlock) and item.stream == key]
+
+
+def events(items: list) -> list[InstrumentEvent]:
+    return [item for item in items if isinstance(item, InstrumentEvent)]
+
+
+def opened(instruments: Instruments, items: list) -> bool:
+    return True
 
 
 @pytest.fixture(autouse=True)
@@ -67,10 +85,8 @@ def fakes(monkeypatch):
 
 @pytest.mark.parametrize("bad", ["crashing", "unplugged", "cancelled", "flooding", "unknown"])
 def test_a_bad_neighbour_costs_no_sample(bad):
-    instruments, items = run_for(0.5, bad, "steady")
-    indices = [i.index for i in items if isinstance(i, SampleBlock) and i.stream == "steady"]
-    assert indices == list(range(len(indices)))
-    assert len(indices) >= 20
+    instruments, items = run_until(lambda _, items: len(indices(items, "steady")) >= 20, bad, "steady")
+    assert indices(items, "steady") == list(range(len(indices(items, "steady"))))
     if bad != "flooding":
         assert instruments.status()[bad]["last_error"]
 
@@ -79,14 +95,13 @@ def test_a_bad_neighbour_costs_no_sample(bad):
     ("bad", "why"), [("crashing", "unexpected"), ("unplugged", "link_lost"), ("unknown", "not_found")]
 )
 def test_a_failure_is_an_event_with_its_reason(bad, why):
-    _, items = run_for(0.1, bad)
-    event = next(i for i in items if isinstance(i, InstrumentEvent))
+    _, items = run_until(lambda _, items: events(items), bad)
+    event = events(items)[0]
     assert (event.instrument, event.state, event.what, event.detail) == (bad, InstrumentState.FAILED, "failed", why)
 
 
 def test_a_failing_instrument_is_tried_again():
-    instruments, _ = run_for(0.6, "unplugged")
-    assert instruments.status()["unplugged"]["starts"] >= 2
+    run_until(lambda instruments, _: instruments.status()["unplugged"]["starts"] >= 2, "unplugged")
 
 
 def test_a_bag_without_instruments_goes_on():
@@ -102,7 +117,7 @@ def test_a_bag_without_instruments_goes_on():
 
 
 def test_states_are_kept_for_whoever_comes_later():
-    instruments, _ = run_for(0.05, "steady")
+    instruments, _ = run_until(opened, "steady")
     instruments.saw(InstrumentEvent("steady", 1, InstrumentState.MEASURING))
     instruments.saw(InstrumentEvent("steady", 2, None, "battery", "80"))
     assert instruments.states() == [InstrumentEvent("steady", 7, InstrumentState.MEASURING)]
@@ -110,7 +125,7 @@ def test_states_are_kept_for_whoever_comes_later():
 
 def test_what_gives_without_pause_is_told_from_what_speaks_now_and_then():
     """A board's temperature every second is no event; a thermometer's is."""
-    instruments, _ = run_for(0.05, "steady", "board")
+    instruments, _ = run_until(opened, "steady", "board")
     instruments.drivers["board"].streams = (Stream("board.ecg", Signal.ECG, "board", 125.0, 1.0, "uV", "DI"),)
     assert [bool(instruments.streams(key)) for key in ("board", "steady", "unknown")] == [True, False, False]
 
