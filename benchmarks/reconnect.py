@@ -36,8 +36,8 @@ from agent.transport.link import connect
 from agent.transport.messages import Batch, EpochReason, EpochReceipt, EventBody, Record
 from agent.transport.uplink import Hooks, Uplink
 from benchmarks.load import Site, now_us
-from tests.peers.broker import until
 from tests.peers.network import FAR, Network
+from tests.peers.waiting import until
 
 REPORT = Path(__file__).parent.parent / "docs" / "benchmarks" / "reconnect.md"
 SHORTEST_S, LONGEST_S = 1.0, 60.0

@@ -47,6 +47,7 @@ from agent.transport.messages import (
 )
 from agent.transport.records import RecordReader
 from tests.peers.cpts import BAG, HandClock, authority, hub_key, identity
+from tests.peers.waiting import until
 
 INSTRUMENT = Instrument("berry-bm1000", "BM1000")
 PLETH = Stream("berry-bm1000.pleth", Signal.PLETH, "berry-bm1000", 100.0, 1.0, "1")
@@ -199,12 +200,11 @@ class TestEpochs:
             await asyncio.sleep(0.05)
             assert bag.recorder.epoch.id == first
             bag.clock.t_ns += EPOCH_NS
-            await asyncio.sleep(0.1)
+            await until(lambda: bag.recorder.epoch.id != first)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
         asyncio.run(main())
-        assert bag.recorder.epoch.id != first
         assert bag.header().header.reason is EpochReason.AGE
         assert bag.header().header.number == 2
 
@@ -221,12 +221,12 @@ class TestEpochs:
         async def main():
             task = asyncio.create_task(bag.recorder.cut_every(lambda: 0.01))
             bag.recorder.open_visit(bag.visit(), resumed=False)
-            await asyncio.sleep(0.05)
+            await until(lambda: bag.offered)
             for value in range(5):
                 bag.recorder.add([bag.reading(value)])
-                await asyncio.sleep(0.03)
+                await until(lambda value=value: len(bag.offered) == 2 + value)
             bag.recorder.urgent.set()
-            await asyncio.sleep(0.05)
+            await until(lambda: len(commits) > 1)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
@@ -254,12 +254,11 @@ class TestEpochs:
 
         async def main():
             task = asyncio.create_task(bag.recorder.cut_every(lambda: 0.05))
-            await asyncio.sleep(0.4)
+            await until(lambda: len(began_s) > 4)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
         asyncio.run(main())
-        assert len(began_s) > 1
         assert all(due <= began + 0.05 for began, due in zip(began_s, due_s[1:], strict=False))
 
     @pytest.mark.parametrize(("nobody_looks", "found"), [(True, 0), (False, 1)])
@@ -271,10 +270,10 @@ class TestEpochs:
         async def main():
             bag.recorder.open_visit(bag.visit(), resumed=False)
             task = asyncio.create_task(bag.recorder.cut_every(lambda: 0.01, patient=lambda: nobody_looks))
-            await asyncio.sleep(0.05)
+            await until(bag.batches)  # that the visit was opened
             bag.recorder.add([Analysis(bag.block(0, 1).stream, bag.clock.t_ns, rate=Rate(72.0))])
             await asyncio.sleep(0.1)
-            assert sum(len(bodies(batch, AnalysisBody)) for batch in bag.batches()) == found
+            await until(lambda: sum(len(bodies(batch, AnalysisBody)) for batch in bag.batches()) == found)
             await bag.recorder.close_visit()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -300,7 +299,7 @@ class TestEpochs:
         async def main():
             monkeypatch.setattr(bag.recorder._outbox, "call", slow)
             task = asyncio.create_task(bag.recorder.cut_every(interval_s))
-            await asyncio.sleep(0.3)
+            await until(lambda: len(expected_s) > 20)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
@@ -339,7 +338,7 @@ class TestTime:
             task = asyncio.create_task(bag.recorder.cut_every(lambda: 0.005))
             for _ in range(25):
                 bag.clock.forward(60)
-                await asyncio.sleep(0.02)
+                await until(lambda: bag.recorder._looked_ns == bag.clock.t_ns)
                 (tmp_path / "synchronized").touch()
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -513,10 +512,7 @@ class TestRows:
             task = asyncio.create_task(bag.recorder.cut_every(lambda: 60.0))
             await asyncio.sleep(0.01)
             bag.recorder.open_visit(bag.visit(), resumed=False)
-            for _ in range(200):
-                await asyncio.sleep(0.005)
-                if bag.recorder.rows_committed:
-                    break
+            await until(lambda: bag.recorder.rows_committed)
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 

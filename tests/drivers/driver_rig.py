@@ -1,8 +1,6 @@
-"""What the drivers' tests share: cutting bytes, joining what comes out, waiting."""
+"""What the drivers' tests share: cutting bytes, joining what comes out."""
 
-import asyncio
 import itertools
-from collections.abc import Callable
 
 import numpy as np
 from hypothesis import strategies as st
@@ -51,10 +49,3 @@ def whole(items, streams):
         readings_of(items),
         [(i.what, i.detail) for i in items if isinstance(i, InstrumentEvent)],
     )
-
-
-async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
-    """Wait for a condition; fail when it does not come true."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)

@@ -13,10 +13,12 @@ BERRY = "C0:00:00:00:00:01"
 
 
 async def ended(tasks, radio):
-    """Cancel the drivers and let go of their radio."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    """Cancel the drivers, again where a library swallows it as the supervisor does, and let go of their radio."""
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=1)
     await radio.close()
 
 
@@ -52,9 +54,9 @@ class Rig:
         return items, task
 
 
-def scenario(body, seconds=60):
+def scenario(body):
     async def run():
-        async with asyncio.timeout(seconds), Rig() as rig:
+        async with asyncio.timeout(120), Rig() as rig:
             return await body(rig)
 
     return asyncio.run(run())

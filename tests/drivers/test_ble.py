@@ -6,7 +6,7 @@ import dataclasses
 from datetime import datetime
 
 import pytest
-from driver_rig import samples_of, until
+from driver_rig import samples_of
 
 pytest.importorskip("bumble")
 
@@ -29,6 +29,7 @@ from agent.drivers.simulated.peripherals import (
 from agent.drivers.simulated.radio import radio as virtual_radio
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Gap, Instrument, InstrumentState, Reading, SampleBlock
+from tests.peers.waiting import until
 
 CUFF = "C0:00:00:00:00:02"
 EAR = "C0:00:00:00:00:03"
@@ -41,7 +42,7 @@ def test_what_is_nearby_is_listed_by_address_and_name():
     async def body(rig):
         await rig.berry()
         await rig.berry("C0:00:00:00:00:09")
-        return await rig.radio.nearby(1.0)
+        return await rig.radio.nearby(3.0)
 
     found = scenario(body)
     assert [(one.address, one.name) for one in found] == [(BERRY, "BerryMed"), ("C0:00:00:00:00:09", "BerryMed")]
@@ -97,9 +98,9 @@ def test_a_silent_instrument_is_noticed_though_the_link_stands():
         peripheral, value = await rig.berry()
         items, task = rig.start(open_driver("berry-bm1000", BERRY, radio=rig.radio))
         await until(lambda: peripheral.subscribed(value))
-        await peripheral.notify(value, PACKET)
         loop = asyncio.get_running_loop()
         since = loop.time()
+        await peripheral.notify(value, PACKET)
         with pytest.raises(InstrumentError) as error:
             await asyncio.wait_for(task, 15)
         return error.value.reason, loop.time() - since, states(items)
@@ -222,8 +223,11 @@ def test_several_instruments_at_once_lose_nothing():
     async def body(rig):
         addresses = [f"C0:00:00:00:01:{k:02X}" for k in range(5)]
         made = [await rig.berry(address) for address in addresses]
-        running = [rig.start(open_driver("berry-bm1000", address, radio=rig.radio)) for address in addresses]
-        await until(lambda: all(p.subscribed(v) for p, v in made), 30)
+        drivers = [open_driver("berry-bm1000", address, radio=rig.radio) for address in addresses]
+        for driver in drivers:  # the first says nothing until the last is found: no silence for once
+            driver._profile = dataclasses.replace(driver._profile, period_s=None)
+        running = [rig.start(driver) for driver in drivers]
+        await until(lambda: all(p.subscribed(v) for p, v in made))
         for k in range(100):
             for peripheral, value in made:
                 await peripheral.notify(value, bytes((0x88, k, 7, 75, 98)))
@@ -294,14 +298,21 @@ def test_a_stream_leaves_scanning_short_windows_only():
         items, _ = rig.start(open_driver("berry-bm1000", BERRY, radio=rig.radio))
         await until(lambda: "battery" in events(items))
         rig.start(open_driver("and-ua651ble", CUFF, radio=rig.radio))  # never there: looked for all the time
-        scanning = 0
-        for _ in range(200):
+        loop = asyncio.get_running_loop()
+        seen_s = [[]]  # when each window was seen open
+        while len(seen_s) < 3:
             await peripheral.notify(value, PACKET)
-            scanning += rig.hci.controller.le_scan_enable
+            if rig.hci.controller.le_scan_enable:
+                seen_s[-1].append(loop.time())
+            elif seen_s[-1]:
+                seen_s.append([])
             await asyncio.sleep(0.01)
-        return scanning
+        return seen_s[:2]
 
-    assert 20 <= scenario(body) <= 100  # 0.6 s of 3
+    first, second = scenario(body)
+    assert len(first) <= 100  # 0.6 s, looked at every 10 ms
+    assert len(second) <= 100
+    assert second[0] - first[-1] > 2.0
 
 
 def test_the_adapter_may_die_and_come_back():

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
-from driver_rig import samples_of, until
+from driver_rig import samples_of
 
 pytest.importorskip("bumble")
 
@@ -21,6 +21,7 @@ from agent.drivers.opening import open_driver
 from agent.drivers.simulated import gatt_values
 from agent.drivers.simulated.peripherals import Peripheral, about, indicating, notifying, readable_and_writable
 from agent.model import InstrumentEvent, Kind, Reading
+from tests.peers.waiting import until
 
 HERE, THERE = "C0:00:00:00:02:01", "C0:00:00:00:02:02"
 NOON = datetime(2026, 3, 9, 12, 0, 0)  # noqa: DTZ001
@@ -172,7 +173,7 @@ class Meter:
 
     def _ask(self, command):
         self.asked.append(command.hex())
-        self._task = asyncio.create_task(self._report(command))
+        self.answered = asyncio.create_task(self._report(command))
 
     async def _report(self, command):
         await asyncio.sleep(0.02)
@@ -203,15 +204,17 @@ def test_a_battery_that_falls_out_amid_a_transfer_costs_no_record_and_doubles_no
         await meter.peripheral.plug()
         await until(lambda: meter.dies_after is None and not meter.peripheral.plugged)
         await meter.peripheral.plug()
-        await until(lambda: len(numbers(items)) >= 4)
+        await until(lambda: len(numbers(items)) >= 4 and len(meals(items)) >= 4)
         await asyncio.sleep(0.1)
         assert not task.done()
-        meals = [i.detail for i in items if isinstance(i, InstrumentEvent) and i.what == "meal_fasting"]
-        return [number for _, number in numbers(items)], meals, meter.asked
+        return [number for _, number in numbers(items)], meals(items), meter.asked
 
-    values, meals, asked = scenario(body)
+    def meals(items):
+        return [i.detail for i in items if isinstance(i, InstrumentEvent) and i.what == "meal_fasting"]
+
+    values, said, asked = scenario(body)
     assert values == [103, 104, 105, 106]
-    assert meals == ["3", "4", "5", "6"]
+    assert said == ["3", "4", "5", "6"]
     assert asked == ["0106", "0103010400", "0103010500"]
 
 
@@ -221,12 +224,13 @@ def test_a_meter_whose_memory_was_cleared_counts_anew_and_its_next_value_is_take
         await meter.start(rig)
         items, _ = rig.start(open_driver("glucose-meter", HERE, radio=rig.radio))
         await until(lambda: len(numbers(items)) == 1)
-        for records in ({0: 144}, {0: 144}, {0: 144, 1: 155}):
+        for records, asked, taken in (({0: 144}, 3, 2), ({0: 144}, 5, 2), ({0: 144, 1: 155}, 6, 3)):
             await meter.peripheral.unplug()
-            meter.records, before = records, len(meter.asked)
+            meter.records = records
             await meter.peripheral.plug()
-            await until(lambda before=before: len(meter.asked) > before)
-            await asyncio.sleep(0.3)
+            await until(lambda asked=asked: len(meter.asked) >= asked and meter.answered.done())
+            await until(lambda taken=taken: len(numbers(items)) >= taken)
+        await asyncio.sleep(0.1)  # and nothing more is asked
         return [number for _, number in numbers(items)], meter.asked
 
     values, asked = scenario(body)

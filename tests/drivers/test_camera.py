@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 
 import pytest
-from driver_rig import until
 
 from agent.drivers.camera import CameraDriver, PyAvSource, RecordedSource
 from agent.drivers.jpeg import FrameDecoder, cleaned
 from agent.drivers.opening import open_driver
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Instrument, InstrumentEvent, InstrumentState
+from tests.peers.waiting import until
 
 RECORDED = Path(__file__).parents[1] / "captures" / "camera.mjpeg"
 FRAMES = [b"\xff\xd8" + piece for piece in RECORDED.read_bytes().split(b"\xff\xd8")[1:]]

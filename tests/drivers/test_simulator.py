@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from driver_rig import samples_of, until
+from driver_rig import samples_of
 
 pytest.importorskip("bumble")
 
@@ -22,6 +22,7 @@ from agent.drivers.simulated.radio import radio as virtual_radio
 from agent.drivers.simulated.samplelog import read_log, read_readings
 from agent.errors import InstrumentError
 from agent.model import Gap, InstrumentEvent, InstrumentState, Kind, Reading, SampleBlock, Scan
+from tests.peers.waiting import WITHIN_S, until, wait_until
 
 pytestmark = pytest.mark.slow
 STREAMS = ("ecg", "respiration", "infrared", "red")
@@ -34,15 +35,12 @@ class Simulator:
         self.directory = directory
         command = [sys.executable, "-m", "agent.drivers.simulated", "--dir", str(directory), "--seed", "7"]
         self.process = subprocess.Popen(command)
-        deadline = time.monotonic() + 20
-        while not (directory / "ready").exists():
-            assert self.process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        wait_until(lambda: (directory / "ready").exists() or self.process.poll() is not None)
+        assert self.process.poll() is None
 
     def tell(self, line: str) -> str:
         with socket.socket(socket.AF_UNIX) as control:
-            control.settimeout(10)
+            control.settimeout(WITHIN_S)
             control.connect(str(self.directory / "control.sock"))
             control.sendall(f"{line}\n".encode())
             return control.makefile().readline().strip()
@@ -58,7 +56,7 @@ def simulator(tmp_path):
     yield one
     if one.process.poll() is None:
         assert one.tell("quit") == "ok"
-    assert one.process.wait(5) == 0
+    assert one.process.wait(WITHIN_S) == 0
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +64,7 @@ def shared(tmp_path_factory):
     one = Simulator(tmp_path_factory.mktemp("simulator"))
     yield one
     assert one.tell("quit") == "ok"
-    assert one.process.wait(5) == 0
+    assert one.process.wait(WITHIN_S) == 0
 
 
 class Agent:
@@ -101,8 +99,21 @@ class Agent:
     def of(self, kind):
         return [i for i in self.items if isinstance(i, kind)]
 
+    async def quiet(self):
+        """Let the instruments fall silent, and wait until the last sample that was sent is here."""
+        assert await self.tell("quiet") == "ok"
+        log = read_log(self.simulator.directory / "samples.log")
+        last = {stream: sent(log, stream)[-50:].tolist() for stream in log}
+        await until(lambda: all(samples_of(self.items, name)[-50:].tolist() == end for name, end in last.items()))
+
     async def tell(self, line):
         return await asyncio.to_thread(self.simulator.tell, line)
+
+
+def sent(log, stream: str) -> np.ndarray:
+    """The stream's samples as the driver must give them."""
+    values = log[stream].values
+    return decimate(values)[1] if stream == "stethoscope.sound" else values
 
 
 def place(needle: np.ndarray, hay: np.ndarray) -> int:
@@ -117,9 +128,7 @@ def place(needle: np.ndarray, hay: np.ndarray) -> int:
 def check(items, log, stream, *, to_the_end=True) -> int:
     """Every sample of `stream` equals the log's, in order and without holes; how many there are."""
     got = samples_of(items, stream)
-    logged = log[stream].values
-    if stream == "stethoscope.sound":
-        logged = decimate(logged)[1]
+    logged = sent(log, stream)
     assert not [i for i in items if isinstance(i, Gap) and i.stream == stream]
     at = place(got, logged)
     assert (got == logged[at : at + len(got)]).all()
@@ -129,40 +138,39 @@ def check(items, log, stream, *, to_the_end=True) -> int:
 
 
 def test_every_sample_and_reading_arrives_as_it_was_sent(simulator):
+    enough = {f"healthypi-4.{name}": 300 for name in STREAMS} | {"berry-bm1000.pleth": 250, "stethoscope.sound": 10_000}
+
     async def body():
         async with Agent(simulator) as agent:
             await until(lambda: agent.count("berry-bm1000.pleth") > 0)
-            began = time.monotonic()
             measuring = InstrumentState.MEASURING
             await until(lambda: len({i.instrument for i in agent.of(InstrumentEvent) if i.state is measuring}) == 3)
             await until(lambda: len([i for i in agent.of(InstrumentEvent) if i.what == "battery"]) == 3)
             assert await agent.tell("scan BSC1:6BF+70790T9WJWG") == "ok"
             assert await agent.tell("bp 128 76 93") == "ok"
             assert await agent.tell("temperature 37.1") == "ok"
-            await asyncio.sleep(max(0.0, 3 - (time.monotonic() - began)))
-            assert await agent.tell("quiet") == "ok"
-            await asyncio.sleep(0.2)
+            await until(lambda: all(agent.count(stream) > n for stream, n in enough.items()))
+            await until(lambda: {128.0, 37.1} <= {reading.number for reading in agent.of(Reading)})
+            await agent.quiet()
             return agent
 
     agent = asyncio.run(body())
     log = read_log(simulator.directory / "samples.log")
-    for name in STREAMS:
-        assert check(agent.items, log, f"healthypi-4.{name}") > 300
-    assert check(agent.items, log, "berry-bm1000.pleth") > 250
-    assert check(agent.items, log, "stethoscope.sound") > 10_000
+    for stream, n in enough.items():
+        assert check(agent.items, log, stream) > n
     assert agent.errors == []
     assert [i.text for i in agent.of(Scan)] == ["BSC1:6BF+70790T9WJWG"]
 
-    sent = [r for r in read_readings(simulator.directory / "samples.log") if r.given]
+    given = [r for r in read_readings(simulator.directory / "samples.log") if r.given]
     read = {
         kind: [i.number for i in agent.of(Reading) if i.kind is kind and i.instrument[:3] == "and"] for kind in Kind
     }
-    pressures = [r.values for r in sent if r.instrument == "and-ua651ble"]
+    pressures = [r.values for r in given if r.instrument == "and-ua651ble"]
     expected = {"PRESSURE_SYSTOLIC": 128.0, "PRESSURE_DIASTOLIC": 76.0, "PRESSURE_MEAN": 93.0, "PULSE_RATE": 72.0}
     assert expected in pressures
     for kind in (Kind.PRESSURE_SYSTOLIC, Kind.PRESSURE_DIASTOLIC, Kind.PRESSURE_MEAN, Kind.PULSE_RATE):
         assert read[kind] == [v[kind.name] for v in pressures]
-    assert read[Kind.TEMPERATURE] == [r.values["TEMPERATURE"] for r in sent if r.instrument == "and-ut201ble"]
+    assert read[Kind.TEMPERATURE] == [r.values["TEMPERATURE"] for r in given if r.instrument == "and-ut201ble"]
     assert 37.1 in read[Kind.TEMPERATURE]
 
 
@@ -202,8 +210,7 @@ def test_a_killed_agent_finds_every_instrument_again(simulator):
     async def body():
         async with Agent(simulator) as agent:
             await until(lambda: agent.count("berry-bm1000.pleth") > 100)
-            assert await agent.tell("quiet") == "ok"
-            await asyncio.sleep(0.2)
+            await agent.quiet()
             return agent
 
     agent = asyncio.run(body())
@@ -244,18 +251,19 @@ def test_unplugging_and_plugging_each_instrument(shared):
 
 def test_an_agent_that_stalls_catches_up(shared):
     """An event loop that stands for 1.5 s finds everything in the kernel's buffers: no sample lost, no gap made up."""
-    keys = ["healthypi-4", "stethoscope"]
+    keys, path = ["healthypi-4", "stethoscope"], shared.directory / "samples.log"
 
     async def body():
         async with Agent(shared, keys) as agent:
             await until(lambda: agent.count("healthypi-4.ecg") > 100 and agent.count("stethoscope.sound") > 1000)
             time.sleep(1.5)
-            await asyncio.sleep(0.3)
-        await asyncio.sleep(0.3)
+            await until(lambda: agent.count("healthypi-4.ecg") > 250 and agent.count("stethoscope.sound") > 6000)
+        closed_ns = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        await until(lambda: all(stream.t_ns[-1] > closed_ns for stream in read_log(path).values()))
         return agent
 
     agent = asyncio.run(body())
-    log = read_log(shared.directory / "samples.log")
+    log = read_log(path)
     assert check(agent.items, log, "healthypi-4.ecg", to_the_end=False) > 250
     assert check(agent.items, log, "stethoscope.sound", to_the_end=False) > 6000
     assert agent.errors == []

@@ -5,12 +5,13 @@ import struct
 
 import numpy as np
 import pytest
-from driver_rig import samples_of, until
+from driver_rig import samples_of
 
 from agent.drivers.decimate import decimate
 from agent.drivers.opening import open_driver
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import InstrumentEvent, InstrumentState
+from tests.peers.waiting import until
 
 SOUND = "stethoscope.sound"
 

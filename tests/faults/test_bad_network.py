@@ -17,9 +17,10 @@ from agent.transport.link import Broker, connect
 from agent.transport.uplink import Hooks, Uplink
 from agent.transport.window import MOST_BYTES, Window
 from tests.hub.test_service import Hub, Part
-from tests.peers.broker import TestBroker, until
+from tests.peers.broker import TestBroker
 from tests.peers.cpts import BAG
 from tests.peers.network import FAR, Network
+from tests.peers.waiting import until
 from tests.test_recorder import Bag as RecorderBag
 
 BATCH_S = 1.0
@@ -112,8 +113,8 @@ def over(network, tmp_path, monkeypatch, test, *, behind_s=0):
                 network.heal()
                 await live.kill()
                 await bag.recorder.close_visit()
-                await until(lambda: bag.delivery.is_receipted(bag.recorder.epoch.id, bag.recorder.epoch.last), 30)
-                await until(lambda: bag.delivery.unreceipted() == 0, 30)
+                await until(lambda: bag.delivery.is_receipted(bag.recorder.epoch.id, bag.recorder.epoch.last))
+                await until(lambda: bag.delivery.unreceipted() == 0)
             finally:
                 for part in (live, *parts):
                     await part.kill()
@@ -129,7 +130,7 @@ def test_64_kbit_s_carries_live_vitals_beside_a_backlog_and_a_stethoscope(tmp_pa
     network = Network(bits_per_s=64e3, queue_bytes=64_000, delay_s=0.04)
 
     async def test(bag, hub):
-        await until(lambda: bag.delivery.receipted_rows > 3, 20)
+        await until(lambda: bag.delivery.receipted_rows > 3)
         since_s = bag.clock.now_ns() / 1e9 + 1
         behind = bag.delivery.unreceipted()
         await asyncio.sleep(6)
@@ -158,7 +159,7 @@ def test_a_tenth_of_all_packets_lost(tmp_path, monkeypatch):
     network = Network(bits_per_s=2e6, delay_s=0.03, loss=0.1)
 
     async def test(bag, _hub):
-        await until(lambda: bag.delivery.receipted_rows > 100, 30)
+        await until(lambda: bag.delivery.receipted_rows > 100)
         assert network.dropped >= 10
 
     over(network, tmp_path, monkeypatch, test, behind_s=200)
@@ -171,8 +172,8 @@ def test_a_black_hole_is_seen_and_left(tmp_path, monkeypatch):
     async def test(bag, _hub):
         await until(lambda: bag.delivery.receipted_rows > 2)
         network.hole = True
-        await until(lambda: not bag.uplink.state.connected, 10)
+        await until(lambda: not bag.uplink.state.connected)
         network.heal()
-        await until(lambda: bag.uplink.state.connected, 10)
+        await until(lambda: bag.uplink.state.connected)
 
     over(network, tmp_path, monkeypatch, test)

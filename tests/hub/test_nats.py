@@ -10,9 +10,10 @@ import pytest
 
 from agent.errors import HubError, StateError
 from hub.nats import NatsServer, binary, free_port, users, write_config, write_users
-from tests.peers.broker import TestBroker, until
+from tests.peers.broker import TestBroker
 from tests.peers.cpts import BAG
 from tests.peers.other_brokers import Mosquitto
+from tests.peers.waiting import until
 
 MINE, OTHER = f"besace/v1/{BAG}", "besace/v1/sac-05"
 

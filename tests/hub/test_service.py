@@ -19,9 +19,10 @@ from agent.transport.uplink import Hooks, Uplink
 from hub.receiver import Receiver
 from hub.service import Service
 from hub.store import Store
-from tests.peers.broker import TestBroker, until
+from tests.peers.broker import TestBroker
 from tests.peers.cpts import BAG, MESSAGES, Bags, HandClock, batch, keyring
 from tests.peers.other_brokers import Cluster, Mosquitto
+from tests.peers.waiting import until
 
 CLUSTER_AGAIN_S = 15.0  # a cluster chooses another leader, and everybody comes back
 
@@ -154,7 +155,7 @@ def with_everything(kind, tmp_path, monkeypatch, test, *, start_hub=True):
 
 
 async def drained(bag):
-    await until(lambda: bag.delivery.unreceipted() == 0, 20)
+    await until(lambda: bag.delivery.unreceipted() == 0)
 
 
 def test_what_flows_is_receipted_behind_a_row_and_the_last_of_it_a_little_later(tmp_path, monkeypatch):

@@ -1,6 +1,5 @@
 """A real NATS server as a test's broker, with certificates of the test's own community."""
 
-import asyncio
 import datetime as dt
 import ssl
 from collections.abc import Iterable
@@ -67,10 +66,3 @@ class TestBroker:
             yield self
         finally:
             await self.server.kill()
-
-
-async def until(what, within_s=10.0):
-    """Wait for something to become true."""
-    async with asyncio.timeout(within_s):
-        while not what():
-            await asyncio.sleep(0.01)
