@@ -14,6 +14,7 @@ from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Instrument, SampleBlock, Signal, Stream
 from agent.supervisor import Backoff, supervise
 from agent.transport.records import RecordReader
+from tests.peers.waiting import until
 from tests.test_recorder import PLETH, Bag
 
 BLOCKS, EACH = 60, 10
@@ -82,8 +83,7 @@ async def supervised(one, other, done):
     quick = [Backoff(pick=lambda _low, _high: 0.001) for _ in range(2)]
     parts = [supervise(str(n), run, backoff=quick[n]) for n, run in enumerate((one, other))]
     tasks = [asyncio.create_task(part) for part in parts]
-    async with asyncio.timeout(10):
-        await done.wait()
+    await until(done.is_set)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -98,8 +98,8 @@ class Page:
         path.write_bytes(base64.b64decode(answer["data"]))
         return path
 
-    def press(self, selector: str, *, hold_s: float = 0.0) -> None:
-        """Press the mouse on an element, hold, release."""
+    def press(self, selector: str, *, hold_s: float = 0.0, until: str = "true") -> None:
+        """Press the mouse on an element, hold it so long and until an expression is truthy, release."""
         x, y = self.run(
             f"(() => {{ const b = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
             " return [b.x + b.width / 2, b.y + b.height / 2]; })()"
@@ -107,6 +107,7 @@ class Page:
         common = {"x": x, "y": y, "button": "left", "clickCount": 1}
         self.call("Input.dispatchMouseEvent", type="mousePressed", **common)
         time.sleep(hold_s)
+        self.until(until)
         self.call("Input.dispatchMouseEvent", type="mouseReleased", **common)
 
     def close(self) -> None:

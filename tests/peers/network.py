@@ -43,7 +43,7 @@ class Network:
     hole: bool = False  # everything vanishes, and nobody says so
     seed: int = 1
     dropped: int = 0
-    carried: Counter[str] = field(default_factory=Counter)  # IP bytes each way
+    carried: Counter[str] = field(default_factory=Counter)  # IP bytes that came through, each way
 
     def heal(self) -> None:
         """Be as good as a network can be, and let out what waits."""
@@ -101,13 +101,15 @@ class Network:
             if self.bits_per_s == HEALED:
                 free_s = dict.fromkeys(free_s, now_s)
             while late and (late[0][0] <= now_s or self.bits_per_s == HEALED):
-                os.write(self._tun, heapq.heappop(late)[2])
+                _, _, turned = heapq.heappop(late)
+                os.write(self._tun, turned)
+                self.carried[self._way(turned)] += len(turned)
             if self._tun not in readable:
                 continue
             packet = os.read(self._tun, 65536)
             if packet[12:20] != ends:  # a host's small talk on a new link
                 continue
-            way = UP if int.from_bytes(packet[22:24]) == self.port else DOWN
+            way = self._way(packet)
             queued = max(0.0, free_s[way] - now_s) * self.bits_per_s / 8
             if self.hole or chance.random() < self.loss or queued + len(packet) > self.queue_bytes:
                 self.dropped += 1
@@ -115,4 +117,6 @@ class Network:
             free_s[way] = max(free_s[way], now_s) + 8 * len(packet) / self.bits_per_s
             turned = packet[:12] + ends[4:] + ends[:4] + packet[20:]
             heapq.heappush(late, (free_s[way] + self.delay_s, number, turned))
-            self.carried[way] += len(packet)
+
+    def _way(self, packet: bytes) -> str:
+        return UP if int.from_bytes(packet[22:24]) == self.port else DOWN
