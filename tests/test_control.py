@@ -9,6 +9,7 @@ import pytest
 
 from agent.control import ask, serve_control
 from agent.errors import StateError
+from tests.peers.waiting import until
 
 
 async def status(_):
@@ -114,8 +115,9 @@ def test_a_socket_left_by_a_crash_is_replaced(tmp_path):
         left.bind(str(path))
 
     async def main():
+        old = path.stat().st_ino
         server = asyncio.create_task(serve_control(path, VERBS))
-        await asyncio.sleep(0.01)
+        await until(lambda: path.stat().st_ino != old)
         try:
             return await asyncio.to_thread(ask, path, {"do": "status"})
         finally:

@@ -15,8 +15,9 @@ from agent.drivers.opening import open_driver
 from agent.drivers.serial_port import SerialDriver
 from agent.errors import InstrumentError
 from agent.guard import guard
-from agent.model import Gap, Instrument, SampleBlock
+from agent.model import Gap, Instrument, InstrumentState, SampleBlock
 from agent.supervisor import Counters, supervise
+from tests.peers.waiting import until
 
 FRAME = bytes.fromhex("0afa140002f4010cfe400d0300e0930400520d0f6248507800000b")
 FS_HZ = 125
@@ -76,7 +77,7 @@ class Bad:
 def beside(hold, seconds, *parts):
     """The good one's items, its port, what the bad one's supervisor counted, and how long the loop stood still."""
     good, bad = Port(), Port()
-    counters, items = Counters(), []
+    counters, items, others = Counters(), [], []
     longest_s = 0.0
 
     async def turns():
@@ -91,12 +92,14 @@ def beside(hold, seconds, *parts):
         other = SerialDriver(Instrument("other", "x"), bad.path, Bad(hold, seconds))
         running = [
             supervise("good", lambda: driver.run(items.append)),
-            supervise("bad", lambda: other.run(lambda _: None), counters=counters),
+            supervise("bad", lambda: other.run(others.append), counters=counters),
             turns(),
             *parts,
         ]
         tasks = [asyncio.create_task(part) for part in running]
-        await asyncio.sleep(0.3)
+        await until(
+            lambda: all(InstrumentState.READY in (getattr(i, "state", None) for i in x) for x in (items, others))
+        )
         good_one = threading.Thread(target=good.speak)
         good_one.start()
         await asyncio.sleep(0.3)
@@ -104,7 +107,7 @@ def beside(hold, seconds, *parts):
         await asyncio.sleep(seconds if not parts else 2.0)
         good.quiet.set()
         await asyncio.to_thread(good_one.join)
-        await asyncio.sleep(0.5)
+        await (until(lambda: samples(items) >= good.said) if parts else asyncio.sleep(0.5))
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -149,8 +152,8 @@ def test_only_drivers_are_thrown_out(monkeypatch):
         exec(run, space)  # a function that says it is of that module
         return space["run"]
 
-    async def held_by(*names):
-        work = partial(time.sleep, 0.2)
+    async def held_by(*names, seconds=0.2):
+        work = partial(time.sleep, seconds)
         for name in reversed(names):
             work = partial(as_module(name), work)
         task = asyncio.create_task(guard())
@@ -165,4 +168,4 @@ def test_only_drivers_are_thrown_out(monkeypatch):
     asyncio.run(held_by("agent.drivers.opening", "importlib._bootstrap"))
     for names in (("agent.drivers.berry",), ("agent.app", "agent.drivers.berry", "numpy")):
         with pytest.raises(InstrumentError):
-            asyncio.run(held_by(*names))
+            asyncio.run(held_by(*names, seconds=30))

@@ -10,6 +10,7 @@ from agent.drivers import opening
 from agent.errors import InstrumentError, InstrumentReason
 from agent.instruments import Instruments
 from agent.model import Instrument, InstrumentEvent, InstrumentState, SampleBlock, Signal, Stream
+from tests.peers.waiting import until
 
 
 class Fake:
@@ -48,9 +49,7 @@ def run_until(done, *keys: str) -> tuple[Instruments, list]:
         instruments = Instruments(wanted, RadioConfig(), sink=items.append, opened=opened.append, now_ns=lambda: 7)
         task = asyncio.create_task(instruments.run())
         try:
-            async with asyncio.timeout(30):
-                while len(opened) < len(to_open) or not done(instruments, items):
-                    await asyncio.sleep(0.01)
+            await until(lambda: len(opened) == len(to_open) and done(instruments, items))
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
@@ -146,7 +145,7 @@ def test_the_time_of_day_reaches_the_drivers_once_it_is_known(monkeypatch):
             wall=lambda: known[-1] if known else None,
         )  # fmt: skip
         task = asyncio.create_task(instruments.run())
-        await asyncio.sleep(0.05)
+        await until(lambda: given)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

@@ -14,6 +14,7 @@ from agent.model import Analysis, HeartSound, Instrument, InstrumentEvent, Instr
 from agent.transport.messages import VisitBody, VisitStep
 from agent.visit import State
 from agent.visiting import Visiting
+from tests.peers.waiting import until
 
 SOUND = Stream("scope.sound", Signal.SOUND, "scope", 4000.0, 1 / 32768, "1")
 ECG = Stream("box.ecg", Signal.ECG, "box", 125.0, 1.0, "uV", "DI")
@@ -164,6 +165,7 @@ def test_the_microphone_closes_when_it_hears_no_heart(nurse, monkeypatch, heart,
         nurse.bag.clock.t_ns += 30 * S
         task = asyncio.create_task(nurse.visits.close_microphone())
         await asyncio.sleep(0.05)
+        await until(lambda: nurse.visits.listening.on is open_after)
         task.cancel()
 
     asyncio.run(main())

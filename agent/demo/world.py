@@ -221,8 +221,11 @@ class World:
     async def drain(self, within_s: float = 15.0) -> dict[str, Any]:
         """Let the last samples through, end the visit, wait until the hub has receipted everything."""
         await self.tell_simulator("quiet")
-        await asyncio.sleep(0.5)
-        status = await self.tell_agent("status")
+        heard, status = None, await self.tell_agent("status")
+        while status["samples"] != heard:  # it may have been held up: what waits in the kernel belongs to the visit
+            heard = status["samples"]
+            await asyncio.sleep(0.5)
+            status = await self.tell_agent("status")
         if status["visit"] == "visit":
             await self.tell_agent("end_visit")
         deadline = time.monotonic() + within_s

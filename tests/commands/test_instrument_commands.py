@@ -95,7 +95,7 @@ def test_every_reason_of_failure_has_its_next_step():
 
 def test_watching_opens_the_instrument_where_no_agent_runs(sending):
     lines = []
-    assert watch(sending, None, seconds=0.8, as_json=True, out=lines.append)
+    assert watch(sending, None, seconds=3, as_json=True, out=lines.append)
     items = [json.loads(line) for line in lines]
     assert {"connecting", "ready", "measuring"} <= {item.get("state") for item in items}
     ecg = [value for item in items if item.get("stream") == "healthypi-4.ecg" for value in item.get("samples", ())]
@@ -154,7 +154,7 @@ def test_with_the_agent_running_it_is_asked_and_nothing_is_opened(config, monkey
 def test_what_is_recorded_replays_and_a_changed_decoder_is_found(sending, tmp_path):
     path = tmp_path / "healthypi.txt"
     talk = []
-    pieces = record(sending, path, seconds=0.5, talk=talk.append)
+    pieces = record(sending, path, seconds=3, talk=talk.append)
     text = path.read_text()
     assert text.startswith("# besace capture 1\n# instrument: healthypi-4\n0.000 serial ")
     assert pieces == sum(line[0].isdigit() for line in text.splitlines())

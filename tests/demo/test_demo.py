@@ -1,5 +1,6 @@
 """The whole way, once: the demonstration as a user runs it, whole and with its parts killed."""
 
+import contextlib
 import json
 import os
 import re
@@ -11,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from hub.nats import free_port
 
 ROOT = Path(__file__).parents[2]
 BESACE = [sys.executable, "-m", "agent"]
@@ -91,13 +94,9 @@ def test_the_hub_killed_at_second_8_loses_nothing_and_leaves_no_gap():
 def free_pair() -> int:
     """A port that is free together with the one after it."""
     for _ in range(50):
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = first.getsockname()[1]
-            try:
-                second.bind(("127.0.0.1", port + 1))
-            except OSError:
-                continue
+        port = free_port()
+        with socket.socket() as second, contextlib.suppress(OSError):
+            second.bind(("127.0.0.1", port + 1))
             return port
     raise AssertionError("no two free ports side by side")
 

@@ -25,6 +25,7 @@ from provisioning import issue, revoke
 from provisioning.authority import certificate_pem, key_pem
 from provisioning.office import utc_now as office_now
 from tests.peers.other_brokers import documented
+from tests.peers.waiting import wait_until
 
 try:
     binary()
@@ -357,17 +358,10 @@ def test_a_fault_that_lasts_is_said_once_and_its_end_too(here, tmp_path, caplog,
     def said():
         return [r.getMessage().split(" error")[0] for r in caplog.records if r.getMessage().startswith("revocation")]
 
-    until(lambda: said() == ["revocation=failing"])
+    wait_until(lambda: said() == ["revocation=failing"])
     time.sleep(0.2)
     config.rename(site.nats / "nats.conf")
-    until(lambda: said() == ["revocation=failing", "revocation=well"])
+    wait_until(lambda: said() == ["revocation=failing", "revocation=well"])
     assert (site.nats / "users.conf").exists()
     follower.stop()
     follower.join(10)
-
-
-def until(condition):
-    end = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)

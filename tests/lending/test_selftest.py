@@ -11,6 +11,7 @@ from agent.clock import Timekeeper
 from agent.health import Battery, Level, Why
 from agent.lending.selftest import SelfTest
 from agent.model import InstrumentState
+from tests.peers.waiting import until
 
 
 def make_test(folder, **changes):
@@ -51,8 +52,8 @@ def test_what_is_wrong_is_logged_when_it_changes_and_told_each_time(tmp_path, mo
             make_test(tmp_path, states=lambda: states).watch(lambda *found: told.append(found))
         )
         for state in (InstrumentState.READY, InstrumentState.FAILED, InstrumentState.FAILED, InstrumentState.READY):
-            states["cuff"] = state
-            await asyncio.sleep(0.05)
+            states["cuff"], known = state, len(told) + 1
+            await until(lambda known=known: len(told) > known)
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
 
