@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-import itertools
 import random
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from agent.drivers.simulated.instruments import (
     BadgeScanner,
@@ -18,11 +17,8 @@ from agent.drivers.simulated.instruments import (
 from agent.drivers.simulated.peripherals import HciServer, Link
 from agent.drivers.simulated.samplelog import SampleLog
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
 FLUSH_S = 0.1
-SPOT_EVERY_S = 8.0
+SPOT_EVERY_S, SPOT_AGAIN_S = 8.0, 1.0
 
 
 class Rig:
@@ -64,7 +60,8 @@ class Rig:
         self._producing = [
             asyncio.create_task(instrument.paced.run(), name=instrument.key) for instrument in self._streaming
         ]
-        self._producing.append(asyncio.create_task(self._measure(), name="spot measurements"))
+        for first_s, measure in ((2.0, self._pressure_by_itself), (6.0, self._temperature_by_itself)):
+            self._producing.append(asyncio.create_task(self._now_and_then(measure, first_s), name=measure.__name__))
         tasks = [*self._producing, asyncio.create_task(self._flush(), name="log")]
         for task in tasks:
             task.add_done_callback(self._ended)
@@ -93,18 +90,21 @@ class Rig:
             await asyncio.sleep(FLUSH_S)
             self._log.flush()
 
-    async def _measure(self) -> None:
-        """Blood pressure and temperature by themselves, now and then."""
-        for turn in itertools.count():
+    async def _now_and_then(self, measure: Callable[[], Awaitable[bool]], wait_s: float) -> None:
+        """Measure by itself, and soon again where nobody took it: who was killed takes a while to be back."""
+        while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._quiet.wait(), SPOT_EVERY_S / 2 if turn else 2)
+                await asyncio.wait_for(self._quiet.wait(), wait_s)
                 return
-            if turn % 2:
-                await self._thermometer.measure(self._random.randint(365, 378))
-            else:
-                systolic, diastolic = self._random.randint(115, 140), self._random.randint(65, 85)
-                mean = round((systolic + 2 * diastolic) / 3)
-                await self._pressure.measure(systolic, diastolic, mean, self._random.randint(62, 88))
+            wait_s = SPOT_EVERY_S if await measure() else SPOT_AGAIN_S
+
+    async def _temperature_by_itself(self) -> bool:
+        return await self._thermometer.measure(self._random.randint(365, 378))
+
+    async def _pressure_by_itself(self) -> bool:
+        systolic, diastolic = self._random.randint(115, 140), self._random.randint(65, 85)
+        mean = round((systolic + 2 * diastolic) / 3)
+        return await self._pressure.measure(systolic, diastolic, mean, self._random.randint(62, 88))
 
     # --- control ---------------------------------------------------------------------------------------------
 
