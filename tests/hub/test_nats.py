@@ -13,7 +13,7 @@ from hub.nats import NatsServer, binary, free_port, users, write_config, write_u
 from tests.peers.broker import TestBroker
 from tests.peers.cpts import BAG
 from tests.peers.other_brokers import Mosquitto
-from tests.peers.waiting import until
+from tests.peers.waiting import WITHIN_S, until
 
 MINE, OTHER = f"besace/v1/{BAG}", "besace/v1/sac-05"
 
@@ -84,7 +84,7 @@ def with_broker(tmp_path, test, devices=(BAG, "sac-05"), kind=TestBroker):
 async def refused(link):
     """That a connection is not let in."""
     with pytest.raises(HubError):
-        async with asyncio.timeout(8), link as open_link:
+        async with asyncio.timeout(WITHIN_S), link as open_link:
             await open_link.subscribe(f"{MINE}/down/#")
 
 
@@ -198,7 +198,7 @@ class TestWhoIsLetIn:
                 await refused(broker.link(BAG))
                 await other.subscribe(f"{OTHER}/down/#")  # the others did not notice
                 broker.allow([BAG, "sac-05"])
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(WITHIN_S):
                     while True:
                         try:
                             async with broker.link(BAG):

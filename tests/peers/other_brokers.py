@@ -20,6 +20,7 @@ from agent.transport.link import Broker
 from hub.nats import BrokerFiles, NatsServer, die_with_parent, free_port, write_config
 from tests.peers.broker import TestBroker
 from tests.peers.cpts import BAG
+from tests.peers.waiting import WITHIN_S
 
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin")
@@ -75,7 +76,7 @@ class MosquittoServer:
 
 async def listening(host, port, alive, log):
     """Wait until somebody listens; fail with the log when its process ends first."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(WITHIN_S):
         while True:
             assert alive(), log.read_text()
             try:
@@ -123,7 +124,7 @@ class Cluster(TestBroker):
         for node in self.nodes:
             if not node.alive:
                 await node.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(WITHIN_S):
             while await self.leader() is None:
                 await asyncio.sleep(0.1)
 
