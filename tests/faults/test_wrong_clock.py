@@ -161,7 +161,7 @@ def in_order_and_right(folder):
 
 def test_negative_control_who_lets_openssl_look_at_dates_does_not_connect_in_1970(tmp_path, shim):
     looks = A_BAG.replace('    broker = Broker("', '    tls.verify_flags &= ~0x200000\n    broker = Broker("')
-    program = looks.replace("timeout(30)", "timeout(3)")
+    program = looks.replace("timeout(30)", "timeout(10)")
     code, _, erred = asyncio.run(live(tmp_path / "1970", shim, WRONG["1970"], program))
     assert code != 0
     assert "not yet valid" in erred
