@@ -27,13 +27,15 @@ SINGLE = 40  # bands of one bin each, up to 625 Hz
 MODES = ("heart", "lung", "wide")
 PASS_HZ = {"heart": (20.0, 400.0), "lung": (60.0, 1600.0), "wide": (20.0, 1600.0)}
 FLOOR_DB = {"heart": -45.0, "lung": -2.5, "wide": -12.0}  # nothing is lowered further, but what lies above any body
-CAUTION = {"heart": 0.5, "lung": 1.5, "wide": 0.5}  # log odds: rather a little of the room than less of the body
+CAUTION = {"heart": 0.35, "lung": 1.5, "wide": 0.5}  # log odds: rather a little of the room than less of the body
 BODY_HZ, ABOVE_BODY_HZ, ABOVE_BODY_DB = 700.0, 1000.0, -30.0
 CLASSICAL_FLOOR = 10 ** (-4 / 20)
 RISE = 0.25 / FRAMES_HZ  # of the tracked minimum, 2.5 dB a second
 STARTING = 12  # frames in which it follows upwards too: the first hold little sound
 LOW_BANDS = 4  # 16-47, 47-94, 94-156 and 156-250 Hz
 SHORTEST, LONGEST = 20, 125  # frames between heart beats: 188 to 30 a minute
+STRAY, FURTHEST = 1 / 30, 4  # of a beat, by which the next comes early or late as a rule; frames at most
+AROUND = np.arange(-FURTHEST, FURTHEST + 1)[:, None]
 GROUP_STARTS = np.arange(0, BANDS, 4)[:18]
 GROUP_SIZES = np.diff(np.append(GROUP_STARTS, BANDS))
 GROUPS = len(GROUP_STARTS)
@@ -116,8 +118,9 @@ class Features:
     """What the network sees of a frame, shape (frames, n, 207) for n sounds side by side, whatever their loudness.
 
     In units of 10 dB: log band powers minus their running mean over all bands and 2 s; minus each band's own tracked
-    minimum, which follows downwards at once and upwards by 2.5 dB a second; the band powers in 18 groups one heart
-    beat ago, and what they usually are at this place of the beat (their running mean over beats, 0.3 of it the newest);
+    minimum, which follows downwards at once and upwards by 2.5 dB a second; the band powers in 18 groups about one
+    heart beat ago (the largest within a 30th of a beat), and what they usually are at this place of the beat (their
+    running mean over beats, 0.3 of it the newest; the largest alike);
     how regular the sound is (0..1); and how each 4 ms of the frame stand out of it, above 47 and above 250 Hz, for what
     is shorter than the frame. A beat is the lag (0.32 to 2 s) of the largest autocorrelation of four compressed
     low-frequency envelopes over about 3 s.
@@ -135,8 +138,7 @@ class Features:
         self._minimum: Floats = np.full((n, BANDS), np.inf)
         self._envelopes: Floats = np.zeros((n, LOW_BANDS, LONGEST))  # of the frames before
         # Of the sounds in the frames before, one after the other: what was heard, and what was usual.
-        self._groups: Floats = np.zeros(((LONGEST + 1) * n, 2 * GROUPS))
-        self._around = np.arange(3 * n).reshape(3, n)  # places of each sound's first frame there and the next two
+        self._groups: Floats = np.zeros(((LONGEST + FURTHEST) * n, 2 * GROUPS))
 
     def of(self, spectra: Spectra) -> Floats:
         """Take the next frames of each sound, (frames, n, 129)."""
@@ -179,15 +181,20 @@ class Features:
         return candidates.argmax(axis=-1), most / np.maximum(products[..., -1:], TINY)
 
     def _echoes(self, groups: Floats, beat: NDArray[np.intp]) -> Floats:
-        """Give what was loudest within a frame of one beat ago, and of what is usual at this place of the beat."""
+        """Give what was loudest about one beat ago, and of what is usual at this place of the beat.
+
+        About: as many frames before and after as a beat may stray, one at least.
+        """
         past, n = np.concatenate([self._groups, groups.reshape(-1, groups.shape[-1])]), groups.shape[1]
-        places = n * beat[:, None] + self._around
+        reach = np.clip(np.rint((LONGEST - beat) * STRAY), 1, FURTHEST).astype(np.intp)[:, None]
+        around = np.clip(AROUND, -reach, reach)  # the outermost again where it reaches less far
+        places = n * (FURTHEST + beat[:, None] + around) + np.arange(n)
         echoes = np.empty_like(groups)
         for i, echo in enumerate(echoes):  # a beat is longer than a block may be: one frame at a time
-            around = past[n * i :].take(places[i], axis=0)
-            np.maximum.reduce(around, axis=0, out=echo)
-            now = past[n * (i + LONGEST + 1) : n * (i + LONGEST + 2)]
-            now += USUAL_KEPT * (around[1] - now)
+            before = past[n * i :].take(places[i], axis=0)
+            np.maximum.reduce(before, axis=0, out=echo)
+            now = past[n * (i + LONGEST + FURTHEST) : n * (i + LONGEST + FURTHEST + 1)]
+            now += USUAL_KEPT * (before[FURTHEST] - now)
         self._groups = past[n * len(groups) :]
         return echoes
 

@@ -371,3 +371,17 @@ def test_features_show_the_beat_before_and_the_usual_one():
     assert min(echo[on].min(), usual[on].min()) > max(echo[off].max(), usual[off].max()) + 1
     assert echo[after_the_missing] < echo[on].min() - 1 < usual[after_the_missing]
     assert regular[200:].mean() > 0.5 > features_of(np.fft.rfft(rng.standard_normal((400, 256))))[200:, 182].mean()
+
+
+@pytest.mark.parametrize(
+    ("beat", "late", "seen"), [(100, 3, True), (100, -3, True), (100, 5, False), (40, 1, True), (40, 3, False)]
+)
+def test_a_beat_that_strays_by_a_30th_is_still_seen_to_be_one(beat, late, seen):
+    """After beats as regular as a clock: what was heard a beat before it stands out, or not."""
+    frames = np.fft.rfft(np.random.default_rng(6).standard_normal((9 * beat, 256)))
+    at = beat * np.arange(8)
+    at[-1] += late
+    frames[at, 2:6] *= 30
+    echo = features_of(frames)[at, 146]
+    assert echo[4:7].min() > 1.5
+    assert (echo[7] > 1.5) == seen
