@@ -31,9 +31,9 @@ async def serve_control(path: Path, verbs: Mapping[str, Verb]) -> None:
             writer.close()
 
     unlistened = path.with_suffix(".new")  # a file that is bound and not listened at yet refuses whoever finds it
-    unlistened.unlink(missing_ok=True)
     sock = socket.socket(socket.AF_UNIX)
     try:
+        unlistened.unlink(missing_ok=True)
         sock.bind(str(unlistened))
         server = await asyncio.start_unix_server(client, sock=sock, limit=LONGEST_LINE)
         unlistened.rename(path)
