@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agent.dsp.qrs_decision import N_DYNAMIC, Decision, Network
-from agent.dsp.qrs_features import Candidates, QrsFrontEnd
+from agent.dsp.qrs_features import N_STATIC, Candidates, QrsFrontEnd
 from agent.dsp.quality import EcgQuality
 from agent.model import Beat
 from benchmarks.ecg_records import FOLDS, TOLERANCE_S, Score, folder, gain_for, match, names, noises, pooled, read
@@ -30,6 +30,9 @@ MEMBERS, HIDDEN = 4, 24  # networks taught side by side from different beginning
 EPOCHS = (3, 5, 16)  # after the reference's decisions, then after the network's own
 BATCH, RATE, DECAY, JITTER = 4096, 4e-3, 1e-5, 0.08
 SURE = 4.0  # log odds the reference is given
+NOTHING_LEARNT = Network(
+    {"hidden": np.zeros((N_STATIC + N_DYNAMIC, 1)), "bias": np.zeros(1), "out": np.zeros(1), "out_bias": np.zeros(())}
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -47,26 +50,24 @@ class Watched(Decision):
     def __init__(self, fs_hz: float, network: Network) -> None:
         super().__init__(fs_hz, network)
         self.index: list[int] = []
-        self.dynamic: list[Floats] = []
+        self.features: list[Floats] = []
 
-    def _observe(self, i: int, dynamic: Floats) -> None:
+    def _odds(self, i: int) -> float:
         self.index.append(i)
-        self.dynamic.append(dynamic.copy())
+        self.features.append(self._features.copy())
+        return super()._odds(i)
 
 
-class Reference(Network):
+class Told(Watched):
     """Decides as the reference beats say."""
 
-    def __init__(self, is_beat: NDArray[np.bool_]) -> None:
+    def __init__(self, fs_hz: float, is_beat: NDArray[np.bool_]) -> None:
+        super().__init__(fs_hz, NOTHING_LEARNT)
         self._is_beat = is_beat
 
-    def static(self, features: Floats) -> Floats:
-        """Hand the candidates' numbers through."""
-        return np.arange(len(features), dtype=np.float64)
-
-    def log_odds(self, static: Floats, dynamic: Floats) -> float:  # noqa: ARG002
-        """Look the answer up."""
-        return SURE if self._is_beat[int(static)] else -SURE
+    def _odds(self, i: int) -> float:
+        super()._odds(i)
+        return SURE if self._is_beat[i] else -SURE
 
 
 def candidates(fs_hz: float, mv: Floats) -> Candidates | None:
@@ -96,10 +97,9 @@ def cases(seed: int) -> list[Case]:
 
 def weighed(case: Case, network: Network | None) -> tuple[Floats, NDArray[np.bool_]]:
     """Run the detector over a case; return the features of each decision and the right answers."""
-    decision = Watched(case.lesson.fs_hz, network or Reference(case.is_beat))
+    decision = Watched(case.lesson.fs_hz, network) if network else Told(case.lesson.fs_hz, case.is_beat)
     decision.decide(case.found)
-    dynamic = np.array(decision.dynamic).reshape(-1, N_DYNAMIC)
-    return np.concatenate((case.found.features[decision.index], dynamic), axis=1), case.is_beat[decision.index]
+    return np.array(decision.features).reshape(-1, N_STATIC + N_DYNAMIC), case.is_beat[decision.index]
 
 
 def train(pupils: list[Case]) -> Table:

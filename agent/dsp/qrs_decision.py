@@ -28,14 +28,13 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.dsp.qrs_features import MEDIAN_PAST, QUARTER_PAST, SIZE, Candidates, Peaks
+from agent.dsp.qrs_features import MEDIAN_PAST, N_STATIC, QUARTER_PAST, SIZE, Candidates, Peaks
 from agent.model import Beat
 
 Floats = NDArray[np.float64]
 
 NAMES = ("hidden", "bias", "out", "out_bias")  # of a network's tables
 LIMIT = 8.0  # of log odds: surer than that is not known
-GRID = 2.0**30  # steps in 1 that sums are rounded to
 N_DYNAMIC = 31
 SHAPE_POINTS = 21
 _PACKED = Struct(f"{N_DYNAMIC}d")
@@ -63,9 +62,8 @@ class Network:
     """One hidden tanh layer, then the log odds that a candidate is a QRS."""
 
     def __init__(self, table: dict[str, Floats]) -> None:
-        n = len(table["hidden"]) - N_DYNAMIC
-        self._static, self._dynamic = table["hidden"][:n] * GRID, table["hidden"][n:].copy().T
-        self._bias, self._out, self._out_bias = table["bias"] * GRID, table["out"], float(table["out_bias"])
+        self._hidden, self._bias = table["hidden"].T, table["bias"]
+        self._out, self._out_bias = table["out"], float(table["out_bias"])
 
     @classmethod
     def shipped(cls) -> "Network":
@@ -77,21 +75,10 @@ class Network:
         """Load a table."""
         return cls(_table(file))
 
-    def static(self, features: Floats) -> Floats:
-        """Return what the features known before any decision give to the hidden layer: (n, hidden).
-
-        A matrix product's last bits depend on how many rows it has: rounded off, as decisions must not.
-        """
-        hidden = features @ self._static
+    def log_odds(self, features: Floats) -> float:
+        """Return the log odds of one candidate: the last bits of a product for several depend on how many they are."""
+        hidden = self._hidden.dot(features)
         hidden += self._bias
-        np.rint(hidden, out=hidden)
-        hidden *= 1.0 / GRID
-        return np.asarray(hidden)
-
-    def log_odds(self, static: Floats, dynamic: Floats) -> float:
-        """Return the log odds of one candidate."""
-        hidden = self._dynamic.dot(dynamic)
-        hidden += static
         return float(self._out.dot(np.tanh(hidden, hidden))) + self._out_bias
 
 
@@ -180,8 +167,10 @@ class Decision:
     def __init__(self, fs_hz: float, network: Network) -> None:
         self.fs_hz = fs_hz
         self._network = network
-        self._packed = bytearray(8 * N_DYNAMIC)  # packing numbers into it takes a third of making an array of them
-        self._context = np.frombuffer(self._packed)
+        # What the network reads. Packing numbers into it takes a third of making an array of them.
+        self._packed = bytearray(8 * (N_STATIC + N_DYNAMIC))
+        self._features = np.frombuffer(self._packed)
+        self._static = self._features[:N_STATIC]
         self.reset()
 
     def reset(self) -> None:
@@ -229,9 +218,9 @@ class Decision:
     def decide(self, found: Candidates) -> list[Beat | Wave]:
         """Decide candidates in order; give the beats and waves among them."""
         out: list[Beat | Wave] = []
-        static, patches = self._network.static(found.features), found.patch
-        slowness = found.features[:, QUARTER_PAST] + 2.0 * found.features[:, SIZE]
-        columns = (found.peak, found.r, found.log_a, found.log_b, found.features[:, MEDIAN_PAST], slowness)
+        features, patches = found.features, found.patch
+        slowness = features[:, QUARTER_PAST] + 2.0 * features[:, SIZE]
+        columns = (found.peak, found.r, found.log_a, found.log_b, features[:, MEDIAN_PAST], slowness)
         rows = zip(*(column.tolist() for column in columns), strict=True)
         for i, (peak, r, a, b, background, slow) in enumerate(rows):
             if self._doubtful is not None or peak >= self._pause_ends:
@@ -239,7 +228,7 @@ class Decision:
             if r < self._ready or (a < self._faint_a and b < self._faint_b and peak < self._due):
                 continue
             seen = Seen(0.0, 0.5, peak, r, a, b, background, slow, patches[i])
-            self._weigh(seen, i, static)
+            self._weigh(seen, i, features[i])
             if self._doubtful is not None:
                 if seen.odds > self._doubtful.odds:
                     self._reject(self._doubtful)
@@ -248,7 +237,7 @@ class Decision:
                     out += self.settle()
                     if r < self._ready:
                         continue
-                    self._weigh(seen, i, static)
+                    self._weigh(seen, i, features[i])
             if seen.odds <= 0.0:
                 self._reject(seen)
             elif self._beats >= FIRST_BEATS and seen.odds < self._sure_enough(a, b):
@@ -285,15 +274,16 @@ class Decision:
 
     def _weigh(self, seen: Seen, i: int, static: Floats) -> None:
         seen.near = self._shapes.nearer(seen.patch)
+        self._static[:] = static
         self._put_in_context(seen)
-        odds = self._network.log_odds(static[i], self._context)
+        odds = self._odds(i)
         if not -LIMIT < odds < LIMIT:
             odds = LIMIT if odds > 0.0 else -LIMIT
         seen.odds, seen.p = odds, probability(odds)
-        self._observe(i, self._context)
 
-    def _observe(self, i: int, dynamic: Floats) -> None:
-        """See what was weighed; training looks in here."""
+    def _odds(self, i: int) -> float:  # noqa: ARG002 - training looks in here, and knows its candidates by number
+        """Return the log odds of the candidate whose features are laid out."""
+        return self._network.log_odds(self._features)
 
     def _sure_enough(self, a: float, b: float) -> float:
         return DOUBT_SMALL_LOG_ODDS if a < self._level_a and b < self._level_b else DOUBT_LOG_ODDS
@@ -357,7 +347,7 @@ class Decision:
         begun, rejected = self._beats > 0, len(self._rejected)
         _PACKED.pack_into(
             self._packed,
-            0,
+            8 * N_STATIC,
             a - self._level_a if begun else 0.0,
             b - self._level_b if begun else 0.0,
             a - self._noise_a if begun else 0.0,

@@ -38,8 +38,7 @@ def test_fit_learns_a_rule_of_both_parts():
     x = rng.uniform(-1, 1, (20_000, N_STATIC + N_DYNAMIC)).astype(np.float32)
     y = (x[:, 0] + x[:, N_STATIC] > 0.2).astype(np.float32)
     network = Network(fit(x, y, np.ones_like(y), 20))
-    static = network.static(x[:500, :N_STATIC])
-    odds = [network.log_odds(static[k], x[k, N_STATIC:].astype(float)) for k in range(500)]
+    odds = [network.log_odds(features) for features in x[:500].astype(float)]
     assert np.mean((np.array(odds) > 0) == (y[:500] > 0)) > 0.9
 
 
