@@ -28,8 +28,7 @@ def serving(path, clients):
 
     async def main():
         server = asyncio.create_task(serve_control(path, VERBS))
-        while not path.exists():
-            await asyncio.sleep(0.001)
+        await until(path.exists)
         try:
             return await asyncio.to_thread(clients)
         finally:

@@ -41,22 +41,22 @@ class Fake:
 
 def run_until(done, *keys: str) -> tuple[Instruments, list]:
     """Run instruments until `done(instruments, items)`, however slow the machine."""
-    items, opened = [], []
+    items, drivers = [], []
     to_open = [key for key in keys if key != "unknown"]
 
     async def main() -> Instruments:
         wanted = [InstrumentConfig(key, "") for key in keys]
-        instruments = Instruments(wanted, RadioConfig(), sink=items.append, opened=opened.append, now_ns=lambda: 7)
+        instruments = Instruments(wanted, RadioConfig(), sink=items.append, opened=drivers.append, now_ns=lambda: 7)
         task = asyncio.create_task(instruments.run())
         try:
-            await until(lambda: len(opened) == len(to_open) and done(instruments, items))
+            await until(lambda: len(drivers) == len(to_open) and done(instruments, items))
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         return instruments
 
     instruments = asyncio.run(main())
-    assert [driver.instrument.key for driver in opened] == to_open
+    assert [driver.instrument.key for driver in drivers] == to_open
     return instruments, items
 
 

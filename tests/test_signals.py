@@ -9,6 +9,7 @@ import pytest
 from agent.model import Analysis, Happening, Kind, Reading, SampleBlock, Signal, Stream, Trace, Unit
 from agent.signals import LATE_S, Signals
 from agent.supervisor import supervise
+from tests.peers.waiting import until
 
 ECG = Stream("box.ecg", Signal.ECG, "box", 125.0, 1.0, "uV", "DI")
 
@@ -17,11 +18,9 @@ def block(index: int, n: int = 125) -> SampleBlock:
     return SampleBlock("box.ecg", index, index * 8_000_000, np.arange(n, dtype=np.int32) % 7)
 
 
-async def work(signals: Signals, until, *, seconds: float = 20) -> None:
+async def work(signals: Signals, so) -> None:
     task = asyncio.create_task(supervise("signals", signals.run, on_failure=signals.failed))
-    end = time.monotonic() + seconds
-    while not until() and time.monotonic() < end:
-        await asyncio.sleep(0.02)
+    await until(so)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -96,8 +95,7 @@ def test_an_instrument_s_own_pulse_rate_reaches_the_chains_once_they_are_loaded(
 
     async def feed():
         signals.take(SampleBlock("box.ecg", 0, 0, spikes[:125]))
-        while not found:
-            await asyncio.sleep(0.02)
+        await until(lambda: found)
         for index in range(125, spikes.size, 125):
             own(8_000_000 * index)
             signals.take(SampleBlock("box.ecg", index, 8_000_000 * index, spikes[index : index + 125]))

@@ -12,6 +12,7 @@ from agent.errors import ConfigError, StateError
 from agent.model import Visit
 from agent.taking import take_import
 from tests.peers.scp_writer import WHOLE
+from tests.peers.waiting import until
 
 PDF = b"%PDF-1.7\n" + b"x" * 3000 + b"\n%%EOF\n"
 
@@ -44,8 +45,7 @@ def bring(folder, recorder, path, *, anyway=False):
     async def main():
         config = parse(BAG.format(dir=folder))
         server = asyncio.create_task(serve_control(config.bag.control_socket, {"import": import_}))
-        while not config.bag.control_socket.exists():
-            await asyncio.sleep(0.001)
+        await until(config.bag.control_socket.exists)
         try:
             return await asyncio.to_thread(import_file, config, path, anyway=anyway)
         finally:

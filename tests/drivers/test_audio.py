@@ -16,6 +16,7 @@ from agent.drivers.opening import open_driver
 from agent.drivers.stethoscope import HEADER, StethoscopeDecoder
 from agent.errors import InstrumentError, InstrumentReason
 from agent.model import Gap, InstrumentEvent, InstrumentState
+from tests.peers.waiting import until
 
 FS = 16_000
 SERVER = """
@@ -156,8 +157,7 @@ def test_a_card_that_is_unplugged_ends_with_a_reason(card):
     async def record():
         items = []
         running = asyncio.create_task(open_driver("stethoscope", "card:stethoscope").run(items.append))
-        while not len(samples_of(items, "stethoscope.sound")):
-            await asyncio.sleep(0.1)
+        await until(lambda: len(samples_of(items, "stethoscope.sound")))
         await asyncio.to_thread(card.unplug)
         with pytest.raises(InstrumentError) as ended:
             await asyncio.wait_for(running, 20)

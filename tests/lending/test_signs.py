@@ -10,6 +10,7 @@ from agent.display.leds import AMBER, DARK, GREEN, RED, TUNES, Light, Sound
 from agent.errors import StateError
 from agent.health import Finding, Level, Part, Readiness, Why
 from agent.lending.signs import Conditions, Signs, light_of
+from tests.peers.waiting import until
 
 GOOD = Readiness(())
 FAILED = Readiness((Finding(Part.INSTRUMENT, Level.UNFIT, Why.INSTRUMENT_FAILED, "cuff"),))
@@ -78,11 +79,9 @@ def notes(sound):
     return [hz for hz, _ in TUNES[sound]]
 
 
-async def until(so):
+async def settled(so):
     """Wait until something is so; and a little more for what must not follow."""
-    async with asyncio.timeout(10):
-        while not so():
-            await asyncio.sleep(0.01)
+    await until(so)
     await asyncio.sleep(0.03)
 
 
@@ -94,7 +93,7 @@ def follow(story, monkeypatch, **changes):
 
     async def main():
         task = asyncio.create_task(signs.run())
-        await until(lambda: GREEN in window.lamps)
+        await settled(lambda: GREEN in window.lamps)
         await story(signs, window, lambda **new: now.__setitem__(0, conditions(**new)))
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -106,18 +105,18 @@ def follow(story, monkeypatch, **changes):
 
 def test_the_window_follows_and_each_answer_of_the_desk_sounds_once(monkeypatch):
     async def story(signs, window, become):
-        await until(lambda: len(window.heard()) == 3)
+        await settled(lambda: len(window.heard()) == 3)
         assert window.heard() == notes(Sound.CLICK) + notes(Sound.RISING)
         del window.tones[:]
         signs.said(Say.RETURNED)
         become(custody=State.DRAINING)
-        await until(lambda: window.lamps[-1] == AMBER)
-        await until(lambda: len(window.heard()) == 2)
+        await settled(lambda: window.lamps[-1] == AMBER)
+        await settled(lambda: len(window.heard()) == 2)
         assert window.heard() == notes(Sound.RISING)  # not the amber light's own note on top
         assert signs.light is Light.TODO
         become(custody=State.DRAINING, connected=False)
         signs.said(Say.BAD_CARD)
-        await until(lambda: len(window.heard()) > 2)
+        await settled(lambda: len(window.heard()) > 2)
         assert window.heard() == notes(Sound.RISING) + notes(Sound.LOW)
 
     follow(story, monkeypatch)
@@ -125,16 +124,16 @@ def test_the_window_follows_and_each_answer_of_the_desk_sounds_once(monkeypatch)
 
 def test_silence_lasts_until_the_buzzer_is_wanted_back(monkeypatch):
     async def story(signs, window, become):
-        await until(lambda: len(window.heard()) == 3)
+        await settled(lambda: len(window.heard()) == 3)
         signs.quiet = True
         del window.tones[:]
         signs.said(Say.UNFIT)
         become(readiness=FAILED)
-        await until(lambda: window.lamps[-1] == RED)
+        await settled(lambda: window.lamps[-1] == RED)
         assert window.heard() == []
         signs.quiet = False
         signs.said(Say.UNFIT)
-        await until(window.heard)
+        await settled(window.heard)
         assert window.heard() == notes(Sound.LONG_LOW)
 
     follow(story, monkeypatch)
@@ -145,8 +144,8 @@ def test_a_bag_that_is_asked_for_blinks_for_a_while(monkeypatch):
 
     async def story(signs, window, _become):
         signs.identify()
-        await until(lambda: window.lamps[-1].white == 1.0)
-        await until(lambda: signs.light is Light.READY)
+        await settled(lambda: window.lamps[-1].white == 1.0)
+        await settled(lambda: signs.light is Light.READY)
 
     follow(story, monkeypatch)
 
