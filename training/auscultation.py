@@ -18,7 +18,8 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from agent.dsp.auscultation import FADE
-from agent.dsp.auscultation_mask import HOP, MODES
+from agent.dsp.auscultation_features import HOP
+from agent.dsp.auscultation_mask import MODES
 from training.body_sounds import USUAL, Hearts
 from training.frames import features_of, spectra_of
 from training.mask_loss import COMPRESSION, QUIETEST, Batch, loss_of

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.dsp.auscultation_mask import FRAME, HOP, WINDOW, Features
+from agent.dsp.auscultation_features import FRAME, HOP, WINDOW, Features
 from agent.dsp.trailing import windows
 
 

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from agent.dsp.auscultation_mask import BINS, FLOOR_DB, FRAME, FRAMES_HZ, HOP, MODES, WINDOW, floor_of
+from agent.dsp.auscultation_features import BINS, FRAME, FRAMES_HZ, HOP, WINDOW
+from agent.dsp.auscultation_mask import FLOOR_DB, MODES, floor_of
 
 SKIPPED = int(0.5 * FRAMES_HZ) * HOP  # the start-up is not scored
 COMPRESSION = 0.3
 QUIETEST = 1e-3**COMPRESSION  # compressed magnitudes below are as good as none
 LOST = {"heart": 1.0, "lung": 4.0, "wide": 2.0}
-LOWEST_DB = FLOOR_DB | {"lung": -8.0}  # lower than the agent's, so that what is taken by mistake costs
+LOWEST_DB = FLOOR_DB | {"lung": -8.0}  # the agent's varies (Trust)
 LOUDEST_DB = 30.0  # a residual this far below the clean sound is good enough
 FLOORS = torch.from_numpy(np.array([floor_of(LOWEST_DB[mode]) for mode in MODES])).float()
 SYNTHESIS = torch.from_numpy(WINDOW * (2 * HOP / FRAME)).float()

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from agent.dsp.auscultation_mask import BINS, FEATURES, MODES
+from agent.dsp.auscultation_features import BINS, FEATURES
+from agent.dsp.auscultation_mask import MODES
 
 UNITS = 160
 

@@ -10,7 +10,8 @@ from math import isfinite, log10
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.dsp.auscultation_mask import FRAME, FS_HZ, HOP, TINY, WINDOW, Mask, kept_over, mask_for
+from agent.dsp.auscultation_features import FRAME, FS_HZ, HOP, TINY, WINDOW, kept_over
+from agent.dsp.auscultation_mask import Mask, mask_for
 from agent.dsp.filters import filtered
 from agent.dsp.heart_sounds import HeartSounds
 from agent.dsp.stream import as_samples, check_rate

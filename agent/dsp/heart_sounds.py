@@ -8,7 +8,8 @@ alternately S1 and S2 at the intervals that period and its systole allow, that e
 import numpy as np
 from numpy.typing import NDArray
 
-from agent.dsp.auscultation_mask import FRAME, FRAMES_HZ, FS_HZ, HOP, WINDOW, Mask, mask_for
+from agent.dsp.auscultation_features import FRAME, FRAMES_HZ, FS_HZ, HOP, WINDOW
+from agent.dsp.auscultation_mask import Mask, mask_for
 from agent.dsp.stream import as_samples, check_rate
 from agent.dsp.trailing import windows
 from agent.model import Floats, HeartSound, NoValue, Rate, StageEvent

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agent.dsp.auscultation_mask import Features
+from agent.dsp.auscultation_features import Features
 from training import recordings
 from training.body_sounds import FS_HZ, USUAL, burst, crackle, heart, lung
 from training.frames import features_of, spectra_of

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agent.dsp.auscultation import AuscultationDenoiser
-from agent.dsp.auscultation_mask import FRAME, HOP
+from agent.dsp.auscultation_features import FRAME, HOP
 from training.frames import spectra_of
 
 torch = pytest.importorskip("torch", reason="the extra `training` is not installed")

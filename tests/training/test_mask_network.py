@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from agent.dsp.auscultation_mask import CAUTION, FEATURES, FLOOR_DB, MODES, TrainedMask, floor_of, unpacked
+from agent.dsp.auscultation_features import FEATURES
+from agent.dsp.auscultation_mask import CAUTION, FLOOR_DB, MODES, TrainedMask, floor_of, unpacked
+from agent.dsp.auscultation_trust import KNOWN, Trust
 from training.frames import features_of, spectra_of
 
 torch = pytest.importorskip("torch", reason="the extra `training` is not installed")
@@ -24,7 +26,11 @@ def test_it_gives_the_agents_gains():
         network.gain.bias.data = as_trained + CAUTION[mode]
         gains = TrainedMask(mode, weights).gains(spectra[0])
         kept = network(torch.from_numpy(features_of(spectra)), torch.eye(len(MODES))[i : i + 1]).detach().numpy()[:, 0]
-        floor = floor_of(FLOOR_DB[mode])
+        if mode == "lung":
+            odds, lowest_db = Trust().of(spectra[0], kept[:, KNOWN])
+            kept, floor = 1 / (1 + (1 / kept - 1) * np.exp(-odds[:, None])), floor_of(lowest_db)
+        else:
+            floor = floor_of(FLOOR_DB[mode])
         assert np.abs(gains - (floor + (1 - floor) * kept)).max() < 1e-5
         assert (gains >= floor).all()
 
