@@ -2,41 +2,68 @@
 
 import numpy as np
 
-from agent.dsp.auscultation_features import BIN_HZ, BINS, LEVEL, pieces, summed
+from agent.dsp.auscultation_features import BIN_HZ, BINS, LEVEL, TINY, pieces, summed
 from agent.dsp.transforms import Spectra
 from agent.model import Floats
 
-KNOWN = slice(6, 45)  # bins, 94 to 700 Hz: where breath, crackles and voices are
+KNOWN = slice(6, 25)  # bins, 94 to 390 Hz: where most of breath is
 CHEST = (np.arange(BINS) * BIN_HZ >= 150) & (np.arange(BINS) * BIN_HZ <= 600)  # where crackles stand out most
-STANDS_OUT_DB, ODDS = (10.0, 16.0), (0.0, 8.0)
-KEPT, LOWEST_DB = (0.3, 0.55), (-2.5, -15.0)
+ROUGH = slice(6, 64)  # bins, 94 to 1000 Hz
+NEIGHBOURS = 4  # bins on either side
+ODDS = 8.5
+DEEPEST_DB = -18.0
+# Lines between two points, by dB or by share: from nothing to all, or from one gain (dB) to another.
+STANDS_OUT_DB, ROUGH_DB, SHORT_DB = (11.0, 18.0), (1.0, 2.1), (8.7, 10.0)
+NO_TO_YES = (0.0, 1.0)
+KEPT = (0.38, 0.65)
+QUIET_DB, QUIET_LOWEST_DB = (1.3, 2.3), (-5.2, -2.1)
+LOUD_DB, LOUD_LOWEST_DB = (11.5, 13.0), (DEEPEST_DB, -7.0)
+
+
+def neighbours_matrix() -> Floats:
+    """Mean power about each of the bins ROUGH, from power per bin, shape (129, 58)."""
+    bins, about = np.arange(BINS)[:, None], np.arange(BINS)[ROUGH]
+    return (abs(bins - about) <= NEIGHBOURS) / (2 * NEIGHBOURS + 1)
 
 
 class Trust:
-    """Two rules for a mask that mistakes lung sounds, each a line between two points (np.interp).
+    """Two rules for a mask that mistakes lung sounds, from three measures of each frame.
 
-    What stands out is let through: by the loudest 4 ms of the frame (150 to 600 Hz) against what is usual (mean level
-    of 2 s), STANDS_OUT_DB, the log odds of being kept rise by ODDS. A cough, the patient's own voice and loud crackles
-    are louder at the chest piece than a room is; the mask takes them for knocks and talk.
+    `stands out`: its loudest 4 ms (150 to 600 Hz) against the mean level of 2 s; `rough`: how far the mean log power of
+    single bins lies below that of their neighbourhoods (94 to 1000 Hz): about 2 dB in noise, more in a voice, less in
+    what is shorter than the frame; `short`: its loudest 4 ms against its mean.
 
-    Who keeps nothing takes little: by the mean share of 94 to 700 Hz that was kept over 2 s, KEPT, the mask may lower
-    by LOWEST_DB. In steady noise it is nearly always closed, crackles included, which it cannot hear; where it opens
-    and closes it tells breath from talk and may take more.
+    What stands out and is rough or short is let through: its log odds of being kept rise by up to ODDS. Such are loud
+    crackles and, loud at the chest piece, a patient's own voice and cough, which the mask takes for knocks and talk.
+    Rubbing, scrapes of a few ms, stands out too but is less of either. Whatever stands out is lowered by
+    LOUD_LOWEST_DB at most.
+
+    A mask that kept little for 2 s (share of KNOWN) may lower little, by QUIET_LOWEST_DB: in steady noise it is nearly
+    always closed, and crackles no louder than that noise are closed with it. One that opens and closes tells breath
+    from talk and may lower by DEEPEST_DB.
     """
 
     def __init__(self) -> None:
+        self._about = neighbours_matrix()
         self._sums: Floats = np.zeros(3)  # running: of levels, shares kept and frames
 
     def of(self, spectra: Spectra, kept: Floats) -> tuple[Floats, Floats]:
         """Give log odds to add and the deepest gain (dB) of the next frames, (n,) each.
 
-        From their spectra (n, 129) and what the mask keeps of the bins KNOWN, (n, 39), within 0..1.
+        From their spectra (n, 129) and what the mask keeps of the bins KNOWN, (n, 19), within 0..1.
         """
-        power = pieces(spectra * CHEST)
+        heard = pieces(spectra * CHEST)
+        mean, loudest = np.log10(heard.mean(axis=1)), np.log10(heard.max(axis=1))
         frames = np.ones((len(spectra), 3))
-        frames[:, 0] = np.log10(power.mean(axis=1))
+        frames[:, 0] = mean
         frames[:, 1] = kept.mean(axis=1)
         self._sums = summed(frames, LEVEL, self._sums)
         usual, share = frames[:, 0] / frames[:, 2], frames[:, 1] / frames[:, 2]
-        stands_out_db = 10 * (np.log10(power.max(axis=1)) - usual)
-        return np.interp(stands_out_db, STANDS_OUT_DB, ODDS), np.interp(share, KEPT, LOWEST_DB)
+        stands_out_db, short_db = 10 * (loudest - usual), 10 * (loudest - mean)
+        power = spectra.real**2 + spectra.imag**2 + TINY
+        rough_db = 10 * (np.log10(np.vecmat(power, self._about)) - np.log10(power[:, ROUGH])).mean(axis=1)
+        of_the_body = np.maximum(np.interp(rough_db, ROUGH_DB, NO_TO_YES), np.interp(short_db, SHORT_DB, NO_TO_YES))
+        odds = ODDS * of_the_body * np.interp(stands_out_db, STANDS_OUT_DB, NO_TO_YES)
+        lowest_db = np.interp(stands_out_db, QUIET_DB, QUIET_LOWEST_DB)
+        lowest_db += (DEEPEST_DB - lowest_db) * np.interp(share, KEPT, NO_TO_YES)
+        return odds, np.maximum(lowest_db, np.interp(stands_out_db, LOUD_DB, LOUD_LOWEST_DB))
