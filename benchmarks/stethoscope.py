@@ -16,6 +16,8 @@ import venv
 from pathlib import Path
 from types import ModuleType
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy, as agent/__main__.py: waiting threads are no work
+
 import numpy as np
 
 from benchmarks.stethoscope_peers import METHODS, Method

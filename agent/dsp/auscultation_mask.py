@@ -21,6 +21,7 @@ FLOOR_DB = {"heart": -45.0, "wide": -12.0}  # nothing is lowered further, but wh
 CAUTION = {"heart": 0.35, "lung": 1.05, "wide": 0.5}  # log odds: rather a little of the room than less of the body
 ABOVE_BODY = np.clip((np.arange(BINS) * BIN_HZ - 700.0) / 300.0, 0, 1)  # nothing of a body from 1000 Hz on
 ABOVE_BODY_DB = -30.0
+NEPERS = np.log(10) / 20  # in a decibel
 CLASSICAL_FLOOR = 10 ** (-4 / 20)
 WEIGHTS = ("dense_w", "dense_b", "input_w", "input_b", "state_w", "state_b", "gain_w", "gain_b")
 
@@ -45,7 +46,7 @@ def floor_of(lowest_db: float | Floats) -> Floats:
     Above lie next to no body sounds, of crackles too, but much of what machines and hands do.
     """
     lowest = np.asarray(lowest_db, dtype=np.float64)[..., None]
-    floor: Floats = 10 ** ((lowest + ABOVE_BODY * (np.minimum(lowest, ABOVE_BODY_DB) - lowest)) / 20)
+    floor: Floats = np.exp(NEPERS * (lowest + ABOVE_BODY * (np.minimum(lowest, ABOVE_BODY_DB) - lowest)))
     return floor
 
 

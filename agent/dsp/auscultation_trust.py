@@ -7,23 +7,21 @@ from agent.dsp.transforms import Spectra
 from agent.model import Floats
 
 KNOWN = slice(6, 25)  # bins, 94 to 390 Hz: where most of breath is
-CHEST = (np.arange(BINS) * BIN_HZ >= 150) & (np.arange(BINS) * BIN_HZ <= 600)  # where crackles stand out most
-ROUGH = slice(6, 64)  # bins, 94 to 1000 Hz
+CHEST = ((np.arange(BINS) * BIN_HZ >= 150) & (np.arange(BINS) * BIN_HZ <= 600)) * 1.0  # where crackles stand out most
 NEIGHBOURS = 4  # bins on either side
+ROUGH = slice(6, 64)  # bins, 94 to 1000 Hz
+AROUND = slice(ROUGH.start - NEIGHBOURS, ROUGH.stop + NEIGHBOURS)
 ODDS = 8.5
-DEEPEST_DB = -18.0
-# Lines between two points, by dB or by share: from nothing to all, or from one gain (dB) to another.
-STANDS_OUT_DB, ROUGH_DB, SHORT_DB = (11.0, 18.0), (1.0, 2.1), (8.7, 10.0)
-NO_TO_YES = (0.0, 1.0)
-KEPT = (0.38, 0.65)
-QUIET_DB, QUIET_LOWEST_DB = (1.3, 2.3), (-5.2, -2.1)
-LOUD_DB, LOUD_LOWEST_DB = (11.5, 13.0), (DEEPEST_DB, -7.0)
+DEEPEST_DB, LOUD_LOWEST_DB, QUIET_LOWEST_DB = -18.0, -7.0, (-5.2, -2.1)
+# From no to yes, over which measures: what stands out is let through, rough, short, no quieter than usual, loud, kept.
+LINES = np.array([(11.0, 18.0), (1.0, 2.1), (8.7, 10.0), (1.3, 2.3), (11.5, 13.0), (0.38, 0.65)])
+FROM, SLOPE = LINES[:, 0], 1 / (LINES[:, 1] - LINES[:, 0])
 
 
 def neighbours_matrix() -> Floats:
-    """Mean power about each of the bins ROUGH, from power per bin, shape (129, 58)."""
-    bins, about = np.arange(BINS)[:, None], np.arange(BINS)[ROUGH]
-    return (abs(bins - about) <= NEIGHBOURS) / (2 * NEIGHBOURS + 1)
+    """Mean power about each of the bins ROUGH, from the power of the bins AROUND, shape (66, 58)."""
+    bins = np.arange(BINS)
+    return (abs(bins[AROUND, None] - bins[ROUGH]) <= NEIGHBOURS) / (2 * NEIGHBOURS + 1)
 
 
 class Trust:
@@ -53,17 +51,22 @@ class Trust:
         From their spectra (n, 129) and what the mask keeps of the bins KNOWN, (n, 19), within 0..1.
         """
         heard = pieces(spectra * CHEST)
-        mean, loudest = np.log10(heard.mean(axis=1)), np.log10(heard.max(axis=1))
+        mean, loudest = np.log10(np.add.reduce(heard, axis=1) / heard.shape[1]), np.log10(heard.max(axis=1))
         frames = np.ones((len(spectra), 3))
         frames[:, 0] = mean
         frames[:, 1] = kept.mean(axis=1)
         self._sums = summed(frames, LEVEL, self._sums)
-        usual, share = frames[:, 0] / frames[:, 2], frames[:, 1] / frames[:, 2]
-        stands_out_db, short_db = 10 * (loudest - usual), 10 * (loudest - mean)
-        power = spectra.real**2 + spectra.imag**2 + TINY
-        rough_db = 10 * (np.log10(np.vecmat(power, self._about)) - np.log10(power[:, ROUGH])).mean(axis=1)
-        of_the_body = np.maximum(np.interp(rough_db, ROUGH_DB, NO_TO_YES), np.interp(short_db, SHORT_DB, NO_TO_YES))
-        odds = ODDS * of_the_body * np.interp(stands_out_db, STANDS_OUT_DB, NO_TO_YES)
-        lowest_db = np.interp(stands_out_db, QUIET_DB, QUIET_LOWEST_DB)
-        lowest_db += (DEEPEST_DB - lowest_db) * np.interp(share, KEPT, NO_TO_YES)
-        return odds, np.maximum(lowest_db, np.interp(stands_out_db, LOUD_DB, LOUD_LOWEST_DB))
+        stands_out_db = 10 * (loudest - frames[:, 0] / frames[:, 2])
+        near = spectra[:, AROUND]
+        power = near.real**2 + near.imag**2 + TINY
+        own = power[:, NEIGHBOURS:-NEIGHBOURS]
+        rough_db = 10 * np.log10(np.vecmat(power, self._about) / own).mean(axis=1)
+        measures = np.empty((len(LINES), len(spectra)))
+        measures[0] = measures[3] = measures[4] = stands_out_db
+        measures[1], measures[2], measures[5] = rough_db, 10 * (loudest - mean), frames[:, 1] / frames[:, 2]
+        yes = np.minimum(np.maximum((measures.T - FROM) * SLOPE, 0.0), 1.0)
+        through, rough, short, usual, loud, followed = yes.T
+        lowest_db = QUIET_LOWEST_DB[0] + (QUIET_LOWEST_DB[1] - QUIET_LOWEST_DB[0]) * usual
+        lowest_db += (DEEPEST_DB - lowest_db) * followed
+        lowest_db = np.maximum(lowest_db, DEEPEST_DB + (LOUD_LOWEST_DB - DEEPEST_DB) * loud)
+        return ODDS * through * np.maximum(rough, short), lowest_db

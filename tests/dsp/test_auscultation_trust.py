@@ -49,10 +49,10 @@ def nothing(_rng):
 @pytest.mark.parametrize(
     ("sound", "least", "most", "lowest_db"),
     [
-        (a_voice, 0.99, 1, LOUD_LOWEST_DB[1]),
-        (a_crackle, 0.99, 1, LOUD_LOWEST_DB[1]),
-        (a_cough, 0.6, 1, LOUD_LOWEST_DB[1]),
-        (a_scrape, 0, 0.4, LOUD_LOWEST_DB[1]),  # stands out, but is less rough than a cough and longer than a crackle
+        (a_voice, 0.99, 1, LOUD_LOWEST_DB),
+        (a_crackle, 0.99, 1, LOUD_LOWEST_DB),
+        (a_cough, 0.6, 1, LOUD_LOWEST_DB),
+        (a_scrape, 0, 0.4, LOUD_LOWEST_DB),  # stands out, but is less rough than a cough and longer than a crackle
         (nothing, 0, 0, DEEPEST_DB),
     ],
 )
