@@ -11,10 +11,10 @@ CHEST = ((np.arange(BINS) * BIN_HZ >= 150) & (np.arange(BINS) * BIN_HZ <= 600)) 
 NEIGHBOURS = 4  # bins on either side
 ROUGH = slice(6, 64)  # bins, 94 to 1000 Hz
 AROUND = slice(ROUGH.start - NEIGHBOURS, ROUGH.stop + NEIGHBOURS)
-ODDS = 8.5
-DEEPEST_DB, LOUD_LOWEST_DB, QUIET_LOWEST_DB = -18.0, -7.0, (-5.2, -2.1)
+ODDS = 8.3
+DEEPEST_DB, LOUD_LOWEST_DB, QUIET_LOWEST_DB = -18.0, -7.0, (-6.4, -2.1)
 # From no to yes, over which measures: what stands out is let through, rough, short, no quieter than usual, loud, kept.
-LINES = np.array([(11.0, 18.0), (1.0, 2.1), (8.7, 10.0), (1.3, 2.3), (11.5, 13.0), (0.38, 0.65)])
+LINES = np.array([(10.5, 16.4), (1.2, 2.6), (8.7, 10.0), (1.3, 2.3), (11.5, 13.0), (0.38, 0.65)])
 FROM, SLOPE = LINES[:, 0], 1 / (LINES[:, 1] - LINES[:, 0])
 
 
