@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 from agent.errors import StateError
@@ -23,6 +24,7 @@ from agent.transport.topics import is_device
 
 READY_WITHIN_S = 10.0
 _PORTS = range(20_000, 32_000)
+_UNTRIED = cycle(random.sample(_PORTS, len(_PORTS)))
 _PR_SET_PDEATHSIG = 1
 
 _SERVER = """\
@@ -118,9 +120,9 @@ def free_port() -> int:
     """A TCP port of loopback that was free a moment ago.
 
     Below those that Linux gives to connections: one of them could take it while a broker is down, even a connection to
-    that very broker.
+    that very broker. None is given twice before all were: whoever asked may not listen yet.
     """
-    for port in random.sample(_PORTS, len(_PORTS)):
+    for port in islice(_UNTRIED, len(_PORTS)):
         with socket.socket() as sock, suppress(OSError):
             sock.bind(("127.0.0.1", port))
             return port

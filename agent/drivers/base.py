@@ -131,6 +131,11 @@ class Announcer:
             self._state = state
             self._sink(InstrumentEvent(self._key, self._now_ns(), state))
 
+    def ready(self) -> None:
+        """Say READY, unless values came first: what is measuring does not fall back."""
+        if self._state is not InstrumentState.MEASURING:
+            self.state(InstrumentState.READY)
+
     def event(self, what: str, detail: str) -> None:
         """Say something that is neither state nor value."""
         self._sink(InstrumentEvent(self._key, self._now_ns(), what=what, detail=detail))

@@ -123,7 +123,7 @@ class BleDriver:
             self.decoder.resume()
             heard = asyncio.Event()
             await self._begin(client, announcer, ended, heard)
-            announcer.state(InstrumentState.READY)
+            announcer.ready()
             beside = [
                 asyncio.create_task(part, name=f"{self.instrument.key} {name}")
                 for name, part in (

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.drivers.base import AFTER_READ_S, EARLY_S, READ_EVERY_S, just_after_read_s, unlost_s, until_read_s
+from agent.drivers.base import AFTER_READ_S, EARLY_S, READ_EVERY_S, Announcer, just_after_read_s, unlost_s, until_read_s
+from agent.model import InstrumentState
 
 
 @pytest.mark.parametrize(("passed", "left"), [(0.0, 1.0), (80, 1.0), (80.8, 0.2), (80.5, 0.5)])
@@ -49,3 +50,13 @@ def test_what_a_power_cut_takes(at_s, commit_s, late_s):
 
 def test_a_disk_that_is_slower_than_all_that_still_gets_rows():
     assert unlost_s(1.0, 3.0) == READ_EVERY_S
+
+
+def test_what_is_measuring_does_not_fall_back_to_ready():
+    """A notification may come before the subscription is known to have succeeded."""
+    said = []
+    announcer = Announcer("k", said.append, lambda: 0)
+    announcer.ready()
+    announcer.state(InstrumentState.MEASURING)
+    announcer.ready()
+    assert [event.state for event in said] == [InstrumentState.READY, InstrumentState.MEASURING]

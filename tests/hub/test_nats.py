@@ -65,6 +65,9 @@ class TestConfiguration:
         with pytest.raises(StateError, match="nats-server is not installed\nNext: make install"):
             binary()
 
+    def test_no_port_is_given_twice(self):
+        assert len({free_port() for _ in range(500)}) == 500
+
     def test_a_free_port_can_be_bound(self):
         with socket.socket() as sock:
             sock.bind(("127.0.0.1", free_port()))
